@@ -1,0 +1,345 @@
+/**
+ * Every port of the product: what the rooms ask of the outside. Adapters implement them; fakes pass the same suites.
+ */
+import type { Bytes, Header, Message, Operation, Origin } from './change.ts';
+import type { ChunkData } from './chunk.ts';
+import type { CachewrightError } from './errors.ts';
+import type { Version } from './service.ts';
+import type { AuditRecord } from './trail.ts';
+
+/** Wall clock and timers, so that tests and the simulation own time. */
+export interface Clock {
+  /** Epoch milliseconds with fractions; never goes back within a process. */
+  now(): number;
+  /** Resolves after `ms`, rejects with `E_ABORTED` when the signal fires. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** A number in [0, 1). */
+  random(): number;
+}
+
+/** Structured log; the first argument's fields never contain secrets or whole payloads. */
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+// ── Sources of change messages ──────────────────────────────────────────────────────────────────────────────────────
+
+/** A raw record of a source, before it becomes a {@link Message}. */
+export interface SourceRecord {
+  readonly offset: string;
+  readonly timestampMs: number;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: readonly (readonly [name: string, value: Buffer])[];
+}
+
+/** One partition's slice of messages, in order, with what the handler may do about it. */
+export interface SourceBatch {
+  readonly topic: string;
+  readonly partition: number;
+  readonly records: readonly SourceRecord[];
+  /** Log end offset as last seen, decimal. */
+  readonly highWatermark: string;
+  /** Grows with every rebalance: mark and commit are compared again before the first enqueue of each. */
+  readonly generation: number;
+  /** Fires when the partition is lost or the source closes. */
+  readonly signal: AbortSignal;
+  /** Keeps the membership alive; cheap enough to call between slices. */
+  heartbeat(): Promise<void>;
+  /** The offset the group has committed for this partition, decimal; null when there is none. */
+  committed(): Promise<string | null>;
+  /** First and next offset of the log as it stands, decimal. */
+  bounds(): Promise<{ readonly low: string; readonly high: string }>;
+  /** Marks everything up to and including `offset` as done and commits `offset + 1` for this partition only. */
+  commit(offset: string): Promise<void>;
+  /** Makes the source continue at `offset`; the rest of this batch is dropped. */
+  seek(offset: string): void;
+  /** Stops fetching this partition until the returned function is called. */
+  pause(): () => void;
+}
+
+/** Handles one batch; returns when the batch is committed, sought or given up. A rejection makes the source offer it again. */
+export type BatchHandler = (batch: SourceBatch) => Promise<void>;
+
+/** An ordered, replayable source of change messages: Kafka behind kafkajs, or a fake. */
+export interface ChangeSource {
+  /** Names the cluster: another id behind the same address is another log. Known after `start`. */
+  readonly clusterId: string;
+  readonly groupId: string;
+  /** Joins and begins to call the handler, one batch per partition at a time. Resolves when joined. */
+  start(handler: BatchHandler): Promise<void>;
+  /** What is assigned to this instance now. */
+  assignments(): readonly { readonly topic: string; readonly partitions: readonly number[] }[];
+  isHealthy(): { readonly healthy: boolean; readonly reason: string };
+  /** Stops fetching, waits for running handlers, leaves the group. */
+  close(): Promise<void>;
+}
+
+// ── The queue ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A chunk on its way into the queue. */
+export interface QueuedChunk {
+  /** Deterministic: the same messages cut the same way have the same id. Never a `:`. */
+  readonly id: string;
+  /** Shown in the queue UI: `cache-message/0 1200–1327`. */
+  readonly name: string;
+  readonly data: ChunkData;
+}
+
+export interface QueueDepth {
+  /** Jobs waiting, delayed and active. */
+  readonly jobs: number;
+  /** An estimate of the bytes they hold. */
+  readonly bytes: number;
+}
+
+/** The producing side of the queue. */
+export interface ChunkQueue {
+  /** All or unknown: a rejection says nothing about any chunk; call again with the same ids. */
+  enqueue(chunks: readonly QueuedChunk[]): Promise<void>;
+  depth(): Promise<QueueDepth>;
+  close(): Promise<void>;
+}
+
+/** A mark: how far one stream is in the queue. Lives in the queue's Redis. */
+export interface Mark {
+  readonly epoch: number;
+  /** Offset of the last message enqueued, decimal; '' when none. */
+  readonly enqueued: string;
+  /** Offset last acknowledged as committed (the next one to read), decimal; '' when none. */
+  readonly committed: string;
+}
+
+export interface MarkStore {
+  read(stream: MarkName): Promise<Mark | null>;
+  /** Moves the mark only if it still is what this consumer last read or wrote; false when another moved it. */
+  move(stream: MarkName, from: Mark | null, to: Mark): Promise<boolean>;
+}
+
+export interface MarkName {
+  readonly clusterId: string;
+  readonly groupId: string;
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** A letter in the dead-letter outbox and queue. */
+export interface DeadLetter {
+  readonly format: number;
+  readonly message: string;
+  readonly origin: Origin;
+  readonly redrive: number;
+  readonly timestampMs: number;
+  readonly key: Bytes | null;
+  readonly value: Bytes | null;
+  readonly headers: readonly Header[];
+  readonly service: string;
+  readonly recordId: string;
+  readonly cacheKey: string;
+  /** `rejected` or `gaveUp`. */
+  readonly state: string;
+  readonly error: { readonly code: string; readonly message: string; readonly next: string };
+  readonly attempts: number;
+  readonly firstFailedMs: number;
+  readonly diedMs: number;
+  readonly job: string;
+  readonly execution: number;
+}
+
+/** One pick-up of a job by a worker, as the pipeline sees it. */
+export interface Execution {
+  readonly job: string;
+  readonly name: string;
+  readonly data: ChunkData;
+  /** BullMQ's `attemptsStarted`: 1 for the first. */
+  readonly execution: number;
+  /** Execution number of the last one that closed; 0 when none did. */
+  readonly lastClosed: number;
+  /** What the died execution before this one last said by {@link progress}; '' when there is none. */
+  readonly lastProgress: string;
+  readonly worker: string;
+  /** Fires when the lock is lost, the worker shuts down past its deadline, or the job was handed out again. */
+  readonly signal: AbortSignal;
+  /** Leaves a short word in the job for a successor to read should this process die: fire and forget. */
+  progress(state: string): void;
+  /** Adds the parts of a job that kills its workers; deterministic ids, before the parent closes. */
+  split(parts: readonly QueuedChunk[]): Promise<void>;
+  /**
+   * Ends the execution in one step: keeps `rest` as the job's data, appends audit entry and dead letters to their outboxes.
+   * `lost`: the lock is another's; nothing was written. `repeated`: this execution had closed already.
+   */
+  close(closing: Closing): Promise<'closed' | 'repeated' | 'lost'>;
+}
+
+export interface Closing {
+  /** The unfinished runs, or null when all are final. */
+  readonly rest: ChunkData | null;
+  /** JSON of {@link AuditEntry} values: the execution's own, and one for each predecessor that died. */
+  readonly audit: readonly string[];
+  readonly deadLetters: readonly DeadLetter[];
+}
+
+/** How an execution ends for the queue, after its closing. */
+export type ExecutionEnd =
+  | { readonly kind: 'done'; readonly summary: unknown }
+  /** Runs failed: counts as a BullMQ attempt, comes back at `dueMs`. */
+  | { readonly kind: 'retry'; readonly dueMs: number; readonly error: CachewrightError }
+  /** Runs wait without fault (breaker, rate limit): delayed, no attempt used. */
+  | { readonly kind: 'wait'; readonly dueMs: number }
+  /** The lock is gone or the worker stops: leave the job to whoever takes it. */
+  | { readonly kind: 'handBack' };
+
+/** The consuming side of the queue: calls the handler for every execution, `concurrency` at a time. */
+export interface ChunkWorker {
+  start(): Promise<void>;
+  /** Waits for running executions up to `graceMs`, then aborts them and hands the jobs back. */
+  close(graceMs: number): Promise<void>;
+}
+export type ExecutionHandler = (execution: Execution) => Promise<ExecutionEnd>;
+
+// ── Sources of records ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/** One record asked for. */
+export interface RecordRequest {
+  readonly id: string;
+}
+
+export type FetchOutcome =
+  /** `text`: the record's JSON, byte for byte as the source sent it. `version`: when the source gives it beside the record. */
+  | { readonly kind: 'record'; readonly text: string; readonly version?: string }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'failed'; readonly error: CachewrightError };
+
+/** Where a service's records come from. */
+export interface RecordSource {
+  /**
+   * One outcome per request, in the order of the requests (which are distinct ids). Never rejects for the fault of a
+   * single record. Errors that concern all (open breaker `E_SOURCE_OPEN`, limit `E_SOURCE_BUSY`, timeout) come back as
+   * `failed` outcomes too. Really stops when the signal fires.
+   */
+  fetchMany(requests: readonly RecordRequest[], signal: AbortSignal): Promise<FetchOutcome[]>;
+  close(): Promise<void>;
+}
+
+// ── Tiers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** An entry of the local tier; frozen. */
+export interface LocalEntry {
+  readonly key: string;
+  /** The record's text. */
+  readonly text: string;
+  readonly version: Version;
+  readonly origin: Origin;
+  /** Epoch milliseconds. */
+  readonly storedMs: number;
+  readonly ttlMs: number;
+}
+
+/** The local tier of this instance: readable entries, and beside them provisional ones that no reader sees. */
+export interface LocalTier {
+  /** Writes provisional entries that belong to `token` (an execution). */
+  stage(entries: readonly LocalEntry[], token: string): Promise<void>;
+  /** Reads provisional entries back, in order of the keys; undefined where there is none of this token. */
+  staged(keys: readonly string[], token: string): Promise<(LocalEntry | undefined)[]>;
+  /**
+   * After Redis took the write: the provisional entry becomes readable if it still belongs to `token`, has that version
+   * and is not older than the readable one. If it no longer belongs, an older readable entry is dropped.
+   */
+  promote(entries: readonly LocalEntry[], token: string): void;
+  /** Drops the provisional entry of `token`; with `readable` also the readable one if it is older than `version` (or always, without version). */
+  discard(key: string, token: string, readable?: { readonly version: Version | null }): void;
+  /** A delete: drops the readable entry unless it is newer than the version (always dropped without one). */
+  evict(key: string, version: Version | null): void;
+  get(key: string): Promise<LocalEntry | undefined>;
+  getMany(keys: readonly string[]): Promise<(LocalEntry | undefined)[]>;
+  /** Adds an entry read from Redis, unless a newer one is there. */
+  fill(entry: LocalEntry): Promise<void>;
+  clear(): void;
+  size(): { readonly entries: number; readonly bytes: number };
+  close(): Promise<void>;
+}
+
+/** One decision asked of the Redis tier. */
+export interface TierWrite {
+  readonly key: string;
+  readonly op: Operation;
+  /** The record's text; '' for a delete. */
+  readonly text: string;
+  /** null only for a delete that knows none: it takes the fence's. */
+  readonly version: Version | null;
+  readonly origin: Origin;
+  /** 0: no expiry. */
+  readonly ttlMs: number;
+  readonly fenceTtlMs: number;
+  /** The fence before the fetch (null: none); undefined: not looked at. With `version: null` it must be unchanged. */
+  readonly seen: string | null | undefined;
+}
+
+export type TierResult =
+  /** `note`: something to count and to name in the trail (`unfencedValue`: a value without fence was replaced). */
+  | { readonly kind: 'set' | 'same' | 'evicted'; readonly note: '' | 'unfencedValue' | 'unfencedInline' }
+  /** Something newer (or a delete of the same version) is there; `by` is the message id that wrote it. */
+  | {
+      readonly kind: 'refused';
+      readonly by: string;
+      readonly version: string;
+      readonly reason: 'older' | 'tombstone' | 'tie';
+    }
+  /** The fence is not what was seen before the fetch: read again. */
+  | { readonly kind: 'changed' }
+  | { readonly kind: 'kindMismatch'; readonly stored: string }
+  | { readonly kind: 'failed'; readonly error: CachewrightError };
+
+export interface StoredRecord {
+  readonly text: string;
+  /** The fence's text, see docs/versions.md; null: none. */
+  readonly fence: string | null;
+  /** Remaining time to live; -1: no expiry. */
+  readonly ttlMs: number;
+}
+
+/** The Redis tier: nothing writes it except through `write`. */
+export interface RedisTier {
+  /** Fences as they stand, null where there is none; one round trip. */
+  fences(keys: readonly string[]): Promise<(string | null)[]>;
+  /** One decision per write, in order (keys are distinct); one script call on a single Redis. */
+  write(writes: readonly TierWrite[]): Promise<TierResult[]>;
+  read(keys: readonly string[]): Promise<(StoredRecord | null)[]>;
+  close(): Promise<void>;
+}
+
+// ── Audit ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface AuditQuery {
+  readonly service?: string;
+  readonly recordId?: string;
+  readonly key?: string;
+  readonly message?: string;
+  readonly job?: string;
+  /** State the execution left the run in. */
+  readonly state?: string;
+  /** At most this many, newest first cut, returned oldest first. */
+  readonly limit: number;
+}
+
+/** One entry of the outbox as the store takes it. */
+export interface OutboxEntry {
+  /** Redis stream id, `ms-seq`. */
+  readonly id: string;
+  /** JSON of {@link AuditEntry}. */
+  readonly json: string;
+}
+
+/** Where trails end up. Two adapters (SQLite, Postgres) are held to one contract suite. */
+export interface AuditStore {
+  /** Stores entries and the outbox cursor in one transaction; the first row of a (message, epoch, redrive, job, execution) wins. Returns rows added. */
+  append(outbox: string, entries: readonly OutboxEntry[]): Promise<number>;
+  /** The last outbox id stored, '0-0' at first: what is at or below may be trimmed. */
+  cursor(outbox: string): Promise<string>;
+  find(query: AuditQuery): Promise<AuditRecord[]>;
+  count(): Promise<number>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,99 @@
+/**
+ * A service as the pipeline sees it: compiled from the configuration, every field present (no optional settings inside).
+ */
+import type { Message, Operation } from './change.ts';
+import type { RecordSource } from './ports.ts';
+import type { BackoffRule } from './backoff.ts';
+
+/** How two versions may be compared: never across kinds. */
+export type VersionKind = 'counter' | 'time' | 'offset';
+
+/** A version: its kind and a canonical decimal (no leading zeros), compared by length, then by bytes. */
+export interface Version {
+  readonly kind: VersionKind;
+  /** counter: the number itself · time: nanoseconds since 1970 · offset: the Kafka offset. */
+  readonly digits: string;
+}
+
+/** Where a service's versions come from and what they mean. */
+export interface VersionRule {
+  readonly from: 'record' | 'message' | 'header' | 'offset';
+  /** JSON pointer tokens of the field, or the header's name as the only token; empty with `offset`. */
+  readonly path: readonly string[];
+  readonly kind: VersionKind;
+  /** `timestamp` only with kind `time`: the message's own timestamp stands in for a missing field. */
+  readonly missing: 'reject' | 'timestamp';
+  /** Times further ahead of this machine's clock than this are rejected: one record from 2099 must not freeze a key. */
+  readonly maxAheadMs: number;
+  /** IANA zone for zone-less ISO times; without one such times are rejected. */
+  readonly timezone: string | undefined;
+}
+
+/** What reading a message yields: which record of which service changed, and what is known without a fetch. */
+export interface Change {
+  readonly service: Service;
+  readonly id: string;
+  readonly key: string;
+  readonly op: Operation;
+  /** The version the message itself carries, if any. */
+  readonly version: Version | undefined;
+  /** The record the message itself carries (inline services), as text, byte for byte. */
+  readonly record: string | undefined;
+}
+
+/** Checks a parsed value; returns what is wrong as sentences (empty: fine) and, if the schema transforms, the new value. */
+export type Check = (value: unknown) => CheckResult | Promise<CheckResult>;
+export type CheckResult =
+  | { readonly ok: true; readonly transformed: boolean; readonly value: unknown }
+  | { readonly ok: false; readonly issues: readonly string[] };
+
+export interface Service {
+  readonly id: string;
+  /** `inline`: the message is the record; nothing is fetched. */
+  readonly inline: boolean;
+  readonly source: RecordSource;
+  /** Makes the cache key of an id; throws `E_KEY_INVALID` (a CachewrightError) when it cannot. */
+  readonly keyOf: (id: string) => string;
+  readonly version: VersionRule;
+  readonly checkMessage: Check | undefined;
+  readonly checkRecord: Check | undefined;
+  readonly retry: RetryRule;
+  /** How long one fetch of this service may take, milliseconds. */
+  readonly fetchTimeoutMs: number;
+  /** Time to live of values in Redis, milliseconds; 0: none, as in the original. */
+  readonly ttlMs: number;
+  /** How long a fence or tombstone outlives its value, milliseconds; 0: for ever. */
+  readonly fenceTtlMs: number;
+  /** Time to live of local entries, milliseconds; the published bound of staleness should coherence ever fail. */
+  readonly localTtlMs: number;
+}
+
+export interface RetryRule {
+  /** Failed attempts after which a run gives up. */
+  readonly attempts: number;
+  readonly backoff: BackoffRule;
+}
+
+/** What a user's `decode` returns. */
+export interface DecodedChange {
+  readonly serviceId: string;
+  readonly id: string | number | bigint;
+  readonly op?: Operation;
+  /** The message's own version, canonical or as the version rule's kind reads it. */
+  readonly version?: string | number | bigint;
+  /** The record itself (inline services), as JSON text or as a value to be serialised. */
+  readonly record?: unknown;
+}
+
+/** How the messages of one topic (or other stream) are read. The default is the original's form. */
+export interface TopicMapping {
+  /** Fixed service of this topic; undefined: the message's `serviceId`. */
+  readonly service: string | undefined;
+  /** JSON pointer of the id, or `key` for the Kafka key. */
+  readonly id: string;
+  readonly op: string;
+  /** What a null value (a Kafka tombstone) means. */
+  readonly nullValue: 'reject' | 'delete';
+  /** A decoder of the user's own: one change, several (each becomes a run), or undefined (nothing to do: `ignored`). */
+  readonly decode: ((message: Message) => DecodedChange | readonly DecodedChange[] | undefined) | undefined;
+}
