@@ -32,6 +32,8 @@ export interface ChunkData {
   readonly redrive: number;
   /** Executions of the job this one was split from; added to the job's own count. */
   readonly parentExecutions: number;
+  /** True for the parts of a job whose executions died: a worker runs one of these at a time. */
+  readonly suspect?: boolean;
   readonly positions: readonly string[];
   /** Message timestamps, epoch milliseconds. */
   readonly times: readonly number[];
@@ -53,7 +55,12 @@ export interface EmptyChunk {
 export function chunkOf(
   messages: readonly Message[],
   machine: string,
-  more: { redrive?: number; parentExecutions?: number; waiting?: Readonly<Record<string, Waiting>> } = {},
+  more: {
+    redrive?: number;
+    parentExecutions?: number;
+    suspect?: boolean;
+    waiting?: Readonly<Record<string, Waiting>>;
+  } = {},
 ): ChunkData {
   const first = messages[0];
   if (first === undefined) throw fail('E_UNEXPECTED', { what: 'a chunk without messages' });
@@ -63,6 +70,7 @@ export function chunkOf(
     stream: first.origin.stream,
     epoch: first.origin.epoch,
     redrive: more.redrive ?? 0,
+    ...(more.suspect === true && { suspect: true }),
     parentExecutions: more.parentExecutions ?? 0,
     positions: messages.map((message) => message.origin.position),
     times: messages.map((message) => message.timestampMs),
@@ -84,6 +92,32 @@ export function messageAt(chunk: ChunkData, index: number): Message {
     value: chunk.values[index] ?? null,
     headers: chunk.headers?.[index] ?? [],
   };
+}
+
+/** The messages from `from` up to but without `to`, with what waits among them. */
+export function sliceOfChunk(
+  chunk: ChunkData,
+  from: number,
+  to: number,
+  more: { parentExecutions: number },
+): ChunkData {
+  const indexes = Array.from({ length: to - from }, (_, offset) => from + offset);
+  const waiting = Object.entries(chunk.waiting ?? {}).flatMap(([place, waits]) => {
+    const [index = '0', part] = place.split('#');
+    const at = Number(index) - from;
+    if (at < 0 || at >= indexes.length) return [];
+    return [[part === undefined ? String(at) : `${at}#${part}`, waits] as const];
+  });
+  return chunkOf(
+    indexes.map((index) => messageAt(chunk, index)),
+    chunk.machine,
+    {
+      redrive: chunk.redrive,
+      suspect: true,
+      ...more,
+      ...(waiting.length > 0 && { waiting: Object.fromEntries(waiting) }),
+    },
+  );
 }
 
 /** The chunk as a person reads it in the queue UI. */

@@ -158,6 +158,8 @@ export interface Execution {
   readonly execution: number;
   /** Execution number of the last one that closed; 0 when none did. */
   readonly lastClosed: number;
+  /** Executions of a suspected chunk that began their work since the last closing: each of them died. */
+  readonly begun: number;
   /** What the died execution before this one last said by {@link progress}; '' when there is none. */
   readonly lastProgress: string;
   readonly worker: string;
@@ -165,6 +167,8 @@ export interface Execution {
   readonly signal: AbortSignal;
   /** Leaves a short word in the job for a successor to read should this process die: fire and forget. */
   progress(state: string): void;
+  /** Counts a suspected chunk's execution in {@link begun} before it touches a message. */
+  begin(): Promise<void>;
   /** Adds the parts of a job that kills its workers; deterministic ids, before the parent closes. */
   split(parts: readonly QueuedChunk[]): Promise<void>;
   /**

@@ -9,6 +9,8 @@ export interface FreshRecord {
   readonly version: Version;
 }
 
+const NONE: readonly Run[] = [];
+
 /**
  * One message (or one change of a message that a decoder split) travelling through the machine. Mutable on purpose: a
  * busy worker moves tens of thousands a second, and only the executor and the effects, in turn, touch it.
@@ -39,6 +41,8 @@ export class Run {
   note = '';
   /** Set while it waits for a later execution, epoch milliseconds. */
   dueMs = 0;
+  /** Further changes of the same message, when a decoder found several: they set out together. */
+  siblings: readonly Run[] = NONE;
   /** True while it waits without using an attempt (open breaker, rate limit). */
   waitsFree = false;
 

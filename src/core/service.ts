@@ -62,6 +62,8 @@ export interface Service {
   readonly fetchTimeoutMs: number;
   /** Time to live of values in Redis, milliseconds; 0: none, as in the original. */
   readonly ttlMs: number;
+  /** Share of `ttlMs` by which values may expire earlier, 0 – 1. */
+  readonly ttlJitter: number;
   /** How long a fence or tombstone outlives its value, milliseconds; 0: for ever. */
   readonly fenceTtlMs: number;
   /** Time to live of local entries, milliseconds; the published bound of staleness should coherence ever fail. */
@@ -72,6 +74,8 @@ export interface RetryRule {
   /** Failed attempts after which a run gives up. */
   readonly attempts: number;
   readonly backoff: BackoffRule;
+  /** The longest a run may wait in all, attempts and free waits together, milliseconds. */
+  readonly horizonMs: number;
 }
 
 /** What a user's `decode` returns. */

@@ -1,0 +1,97 @@
+import type { Cluster, Redis } from 'ioredis';
+import type { DeadLetter } from '../core/ports.ts';
+
+/**
+ * Ends an execution in one step (design: "Closing an execution is one step"). BullMQ's own `updateData` checks that the
+ * job exists but not who holds its lock, so a stalled worker could overwrite its successor's data; this script checks.
+ *
+ * KEYS job, lock, audit outbox, dead-letter outbox · ARGV token, execution, data, number of audit entries, audit
+ * entries …, dead letters … · returns `closed`, `repeated` (this execution had closed: a resent command) or `lost`.
+ */
+const CLOSE = `
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'lost' end
+if redis.call('HGET', KEYS[1], 'closed') == ARGV[2] then return 'repeated' end
+redis.call('HSET', KEYS[1], 'data', ARGV[3], 'closed', ARGV[2], 'begun', '0')
+local lastAudit = 4 + tonumber(ARGV[4])
+for i = 5, lastAudit do redis.call('XADD', KEYS[3], '*', 'e', ARGV[i]) end
+for i = lastAudit + 1, #ARGV do redis.call('XADD', KEYS[4], '*', 'e', ARGV[i]) end
+return 'closed'
+`;
+
+/** Writes fields of a job only while the token holds its lock. KEYS job, lock · ARGV token, field, value; value '+1' counts up. */
+const NOTE = `
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if ARGV[3] == '+1' then redis.call('HINCRBY', KEYS[1], ARGV[2], 1) else redis.call('HSET', KEYS[1], ARGV[2], ARGV[3]) end
+return 1
+`;
+
+/** Names of the keys of one queue; all carry its hash tag and so share a slot. */
+export interface QueueKeys {
+  readonly job: (id: string) => string;
+  readonly lock: (id: string) => string;
+  readonly auditOutbox: string;
+  readonly deadOutbox: string;
+}
+
+/** @param prefix hash-tagged, e.g. `{cachewright}` · @param queue BullMQ's queue name */
+export function queueKeys(prefix: string, queue: string): QueueKeys {
+  return {
+    job: (id) => `${prefix}:${queue}:${id}`,
+    lock: (id) => `${prefix}:${queue}:${id}:lock`,
+    auditOutbox: `${prefix}:audit-outbox`,
+    deadOutbox: `${prefix}:dead-outbox`,
+  };
+}
+
+export interface ClosingScript {
+  close(closing: {
+    readonly job: string;
+    readonly token: string;
+    readonly execution: number;
+    /** JSON of what stays in the job. */
+    readonly data: string;
+    readonly audit: readonly string[];
+    readonly deadLetters: readonly DeadLetter[];
+  }): Promise<'closed' | 'repeated' | 'lost'>;
+  /** Sets a field of the job while the token holds its lock; `+1` counts it up. */
+  note(job: string, token: string, field: 'progress' | 'begun', value: string): Promise<boolean>;
+  /** What earlier executions left in the job. */
+  left(job: string): Promise<{ readonly closed: number; readonly begun: number; readonly progress: string }>;
+}
+
+interface Scripted {
+  cachewrightClose(keys: number, ...args: string[]): Promise<string>;
+  cachewrightNote(keys: number, ...args: string[]): Promise<number>;
+}
+
+/** Binds the scripts to a connection of the queue's Redis. */
+export function createClosingScript(redis: Redis | Cluster, keys: QueueKeys): ClosingScript {
+  redis.defineCommand('cachewrightClose', { lua: CLOSE });
+  redis.defineCommand('cachewrightNote', { lua: NOTE });
+  const scripted = redis as unknown as Scripted;
+  return {
+    async close({ job, token, execution, data, audit, deadLetters }) {
+      const reply = await scripted.cachewrightClose(
+        4,
+        keys.job(job),
+        keys.lock(job),
+        keys.auditOutbox,
+        keys.deadOutbox,
+        token,
+        String(execution),
+        data,
+        String(audit.length),
+        ...audit,
+        ...deadLetters.map((letter) => JSON.stringify(letter)),
+      );
+      return reply === 'closed' || reply === 'repeated' ? reply : 'lost';
+    },
+    async note(job, token, field, value) {
+      return (await scripted.cachewrightNote(2, keys.job(job), keys.lock(job), token, field, value)) === 1;
+    },
+    async left(job) {
+      const [closed, begun, progress] = await redis.hmget(keys.job(job), 'closed', 'begun', 'progress');
+      return { closed: Number(closed ?? 0), begun: Number(begun ?? 0), progress: progress ?? '' };
+    },
+  };
+}

@@ -1,0 +1,215 @@
+import { DelayedError, type Job, type Queue, WaitingError, Worker } from 'bullmq';
+import type { Cluster, Redis } from 'ioredis';
+import { CHUNK_FORMAT, type ChunkData, type EmptyChunk } from '../core/chunk.ts';
+import { asError, fail, reasonOf } from '../core/errors.ts';
+import type { ChunkWorker, Clock, Execution, ExecutionEnd, ExecutionHandler, Log, QueuedChunk } from '../core/ports.ts';
+import { type ClosingScript, createClosingScript, queueKeys } from './bullmq-closing-script.ts';
+
+export interface WorkerOptions {
+  /** BullMQ's connection for workers: `maxRetriesPerRequest: null`. */
+  readonly connection: Redis | Cluster;
+  /** A connection with deadlines, for the closing script. */
+  readonly scripts: Redis | Cluster;
+  readonly queue: string;
+  /** Hash-tagged, e.g. `{cachewright}`. */
+  readonly prefix: string;
+  /** Name of this instance, shown as the job's worker and kept in trails; no spaces. */
+  readonly name: string;
+  readonly concurrency: number;
+  readonly lockMs: number;
+  readonly stalledIntervalMs: number;
+  /** Adds the parts of a split job. */
+  readonly enqueue: (chunks: readonly QueuedChunk[]) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** An execution that runs in this process. */
+interface Running {
+  readonly abort: AbortController;
+  readonly ended: Promise<void>;
+}
+
+/** Thrown to BullMQ so that it counts an attempt and waits until `dueMs`. */
+class RetryLater extends Error {
+  readonly dueMs: number;
+
+  constructor(message: string, dueMs: number, options: ErrorOptions) {
+    super(message, options);
+    this.name = 'RetryLater';
+    this.dueMs = dueMs;
+  }
+}
+
+/** A process that was away for longer than this before its first word is told of as "never told". */
+const FIRST_PROGRESS_MS = 50;
+/** The wait after a failure that says none: a bug of ours, or Redis gone while closing. */
+const UNFORESEEN_RETRY_MS = 1_000;
+const EMPTY: EmptyChunk = { format: CHUNK_FORMAT, positions: [] };
+
+/** Runs executions of the queue's jobs by BullMQ's worker. Translates how they end; decides nothing itself. */
+export function createChunkWorker(options: WorkerOptions, handler: ExecutionHandler): ChunkWorker {
+  const { connection, prefix, queue, log, clock } = options;
+  const script = createClosingScript(options.scripts, queueKeys(prefix, queue));
+  const running = new Map<string, Running>();
+  let isStopping = false;
+
+  const process = async (job: Job, token = '', signal?: AbortSignal): Promise<unknown> => {
+    const id = job.id ?? '';
+    const earlier = running.get(id);
+    if (earlier !== undefined) return handBackTwin(job, token, earlier, log);
+    const abort = new AbortController();
+    const ended = Promise.withResolvers<void>();
+    running.set(id, { abort, ended: ended.promise });
+    try {
+      const both = signal === undefined ? abort.signal : AbortSignal.any([signal, abort.signal]);
+      const execution = await executionOf(options, script, job, token, both);
+      return await endJob(job, token, await handler(execution), clock);
+    } finally {
+      running.delete(id);
+      ended.resolve();
+    }
+  };
+
+  const worker = new Worker(queue, (job, token, signal) => process(job, token, signal), {
+    connection,
+    prefix,
+    name: options.name,
+    concurrency: options.concurrency,
+    lockDuration: options.lockMs,
+    stalledInterval: options.stalledIntervalMs,
+    // BullMQ would fail a job that stalled too often without telling us; the crash-loop rule decides instead.
+    maxStalledCount: Number.MAX_SAFE_INTEGER,
+    runRetryDelay: 1_000,
+    autorun: false,
+    settings: { backoffStrategy: (_made, _type, error) => waitOf(error, clock) },
+  });
+  worker.on('error', (error) => log.warn({ err: reasonOf(error) }, 'worker connection'));
+  worker.on('lockRenewalFailed', (ids: string[]) => {
+    for (const id of ids) running.get(id)?.abort.abort(fail('E_ABORTED', { reason: 'the lock was lost' }));
+  });
+
+  return {
+    async start() {
+      await worker.waitUntilReady();
+      void worker.run().catch((error: unknown) => {
+        if (!isStopping) log.error({ err: reasonOf(error) }, 'worker stopped');
+      });
+    },
+    async close(graceMs) {
+      isStopping = true;
+      const closing = worker.close().catch((error: unknown) => log.warn({ err: reasonOf(error) }, 'closing the worker'));
+      if (await within(closing, graceMs)) return;
+      for (const { abort } of running.values()) abort.abort(fail('E_ABORTED', { reason: 'the process shuts down' }));
+      await within(Promise.allSettled([...running.values()].map(({ ended }) => ended)), 2_000);
+      // `close()` hangs for ever while Redis is unreachable (bullmq#4656).
+      if (!(await within(closing, 1_000))) await within(worker.close(true), 1_000);
+    },
+  };
+}
+
+/**
+ * BullMQ tracks locks by job id: had we started a job whose earlier execution still runs here, the end of that one
+ * would stop the renewal of the new one's lock. So the earlier is aborted and the job handed back for another pick-up.
+ */
+async function handBackTwin(job: Job, token: string, earlier: Running, log: Log): Promise<never> {
+  log.warn({ job: job.id }, 'handed a job that still runs here: aborting the earlier execution');
+  earlier.abort.abort(fail('E_ABORTED', { reason: 'the job was handed out again' }));
+  await earlier.ended;
+  await job.moveToWait(token);
+  throw new WaitingError();
+}
+
+async function executionOf(
+  { name, enqueue, clock, log }: WorkerOptions,
+  script: ClosingScript,
+  job: Job,
+  token: string,
+  signal: AbortSignal,
+): Promise<Execution> {
+  const id = job.id ?? '';
+  const data = job.data as ChunkData;
+  const number = job.attemptsStarted;
+  const left = number > 1 ? await script.left(id) : { closed: 0, begun: 0, progress: '' };
+  const startedMs = clock.now();
+  let told = '';
+  let timer: NodeJS.Timeout | undefined;
+  const tell = (): void => {
+    script.note(id, token, 'progress', `${name} ${told}`).catch((error: unknown) => {
+      log.debug({ job: id, err: reasonOf(error) }, 'progress not told');
+    });
+  };
+  return {
+    job: id,
+    name: job.name,
+    data,
+    execution: number,
+    lastClosed: left.closed,
+    begun: left.begun,
+    lastProgress: left.progress,
+    worker: name,
+    signal,
+    // Most executions end within milliseconds: only one that lasts tells where it is.
+    progress(state) {
+      told = state;
+      if (clock.now() - startedMs >= FIRST_PROGRESS_MS) tell();
+      else timer ??= setTimeout(tell, FIRST_PROGRESS_MS);
+    },
+    async begin() {
+      await script.note(id, token, 'begun', '+1');
+    },
+    split: (parts) => enqueue(parts),
+    async close({ rest, audit, deadLetters }) {
+      clearTimeout(timer);
+      const json = JSON.stringify(rest ?? EMPTY);
+      return script.close({ job: id, token, execution: number, data: json, audit, deadLetters });
+    },
+  };
+}
+
+async function endJob(job: Job, token: string, end: ExecutionEnd, clock: Clock): Promise<unknown> {
+  switch (end.kind) {
+    case 'done':
+      return end.summary;
+    case 'retry':
+      throw new RetryLater(`${end.error.code}: ${end.error.message}`, end.dueMs, { cause: end.error });
+    case 'wait':
+      await job.moveToDelayed(Math.max(Math.ceil(end.dueMs), Math.ceil(clock.now()) + 1), token);
+      throw new DelayedError();
+    case 'handBack':
+      // Refused when the lock is gone; whoever holds it then has the job anyway.
+      await job.moveToWait(token).catch((error: unknown) => asError(error));
+      throw new WaitingError();
+  }
+}
+
+function waitOf(error: Error | undefined, clock: Clock): number {
+  return error instanceof RetryLater ? Math.max(1, Math.ceil(error.dueMs - clock.now())) : UNFORESEEN_RETRY_MS;
+}
+
+/** Whether a promise settles within `ms`. */
+async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * BullMQ fails a job by itself only if told limits we do not set; should it ever happen, the job's messages must not be
+ * lost: they are retried, loudly. Call it now and then.
+ */
+export async function sweepFailed(queue: Queue, log: Log): Promise<number> {
+  const failed = await queue.getFailed(0, 99);
+  for (const job of failed) {
+    const error = fail('E_JOB_FAILED', { reason: job.failedReason });
+    log.error({ job: job.id, code: error.code }, error.message);
+    await job.retry('failed');
+  }
+  return failed.length;
+}

@@ -1,0 +1,194 @@
+import type { Chart } from '../../machines/compile.ts';
+import { machineName } from '../../machines/snapshot.ts';
+import { CHUNK_FORMAT, type ChunkData } from '../core/chunk.ts';
+import { fail } from '../core/errors.ts';
+import type { Clock, Closing, Execution, ExecutionEnd, ExecutionHandler, Log } from '../core/ports.ts';
+import type { Run } from '../core/run.ts';
+import type { AuditEntry } from '../core/trail.ts';
+import { auditEntryOf, lostEntryOf } from './audit-entry.ts';
+import { createSuspectGate, halvesOf, judge } from './crash-loop.ts';
+import { deadLetterOf } from './dead-letter.ts';
+import type { Executor } from './executor.ts';
+import type { Parse } from './parse.ts';
+import { type Resting, restOf, runsOfChunk } from './runs-of-chunk.ts';
+
+export interface AttemptOptions {
+  readonly chart: Chart;
+  readonly executor: Executor;
+  readonly parse: Parse;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Told after every closing that took: what the execution did. Must not throw. */
+  readonly onClosed: (closed: ClosedExecution) => void;
+}
+
+/** An execution that has closed, for logs and events. */
+export interface ClosedExecution {
+  readonly execution: Execution;
+  readonly runs: readonly Run[];
+  readonly startedMs: number;
+  readonly endedMs: number;
+}
+
+/** How long a chunk of a newer format rests before a worker looks again, milliseconds. */
+const NEWER_FORMAT_REST_MS = 5_000;
+
+/**
+ * One execution of a job, top to bottom: take up its runs, walk them through the chart, close in one step, and tell
+ * the queue what is left. Its id binds provisional local entries to it.
+ */
+export function createAttempt(options: AttemptOptions): ExecutionHandler {
+  const { chart, parse, clock, log } = options;
+  const oneSuspectAtATime = createSuspectGate();
+
+  return async (execution) => {
+    const { data } = execution;
+    if (data.positions.length === 0) return { kind: 'done', summary: null };
+    if (data.format > CHUNK_FORMAT) return leaveToNewer(options, execution);
+
+    const release = await oneSuspectAtATime(execution);
+    try {
+      const startedMs = clock.now();
+      const { runs, resting } = await runsOfChunk(data, chart, parse, startedMs);
+      const verdict = judge(execution);
+      if (verdict === 'split') return await splitUp(options, execution, runs);
+      if (verdict === 'condemn') condemn(execution, runs);
+      else await walk(execution, runs);
+      return await close(options, execution, runs, resting, startedMs);
+    } finally {
+      release();
+    }
+  };
+
+  async function walk(execution: Execution, runs: Run[]): Promise<void> {
+    try {
+      await options.executor.execute(runs, execution.signal, (state) => execution.progress(state));
+    } catch (thrown) {
+      if (!execution.signal.aborted) throw thrown;
+      log.warn({ job: execution.job, reason: String(execution.signal.reason) }, 'execution aborted');
+      for (const run of runs) handBack(run);
+    }
+  }
+
+  /** An aborted run goes back to where waits begin; nothing it did counts as a failure. */
+  function handBack(run: Run): void {
+    const state = chart.state(run.state);
+    if (state.final || run.dueMs > 0) return;
+    run.state = state.resumesAt;
+    run.dueMs = clock.now();
+    run.waitsFree = true;
+    run.note = 'handed back';
+  }
+
+  function condemn(execution: Execution, runs: readonly Run[]): void {
+    for (const run of runs) {
+      run.error = fail('E_WORKER_KILLED', { executions: execution.begun });
+      run.state = chart.next(run.state, 'exhausted') ?? run.state;
+    }
+  }
+}
+
+async function close(
+  options: AttemptOptions,
+  execution: Execution,
+  runs: readonly Run[],
+  resting: readonly Resting[],
+  startedMs: number,
+): Promise<ExecutionEnd> {
+  const { chart, clock, onClosed } = options;
+  const endedMs = clock.now();
+  const waiting = runs.filter((run) => run.dueMs > 0);
+  const rest = restOf(execution.data, machineName(chart), waiting, resting);
+  const closed = await execution.close({
+    rest,
+    audit: auditOf(execution, runs, startedMs, endedMs),
+    deadLetters: runs
+      .filter((run) => run.state === 'rejected' || run.state === 'gaveUp')
+      .map((run) => deadLetterOf(execution, run, endedMs)),
+  } satisfies Closing);
+  if (closed === 'lost') {
+    options.log.warn(
+      { job: execution.job, execution: execution.execution },
+      'the lock is gone: nothing was closed',
+    );
+    return { kind: 'handBack' };
+  }
+  if (closed === 'closed') onClosed({ execution, runs, startedMs, endedMs });
+  return endOf(execution, runs, rest, waiting, endedMs - startedMs);
+}
+
+/** The execution's own entry, and one for each predecessor that died without closing. */
+function auditOf(execution: Execution, runs: readonly Run[], startedMs: number, endedMs: number): string[] {
+  const entries = lostEntriesOf(execution, runs, startedMs);
+  if (runs.length > 0) entries.push(auditEntryOf(execution, runs, startedMs, endedMs));
+  return entries.map((entry) => JSON.stringify(entry));
+}
+
+function lostEntriesOf(execution: Execution, runs: readonly Run[], nowMs: number): AuditEntry[] {
+  const entries: AuditEntry[] = [];
+  for (let died = execution.lastClosed + 1; died < execution.execution; died += 1) {
+    entries.push(lostEntryOf(execution, died, runs, nowMs));
+  }
+  return entries;
+}
+
+function endOf(
+  execution: Execution,
+  runs: readonly Run[],
+  rest: ChunkData | null,
+  waiting: readonly Run[],
+  durationMs: number,
+): ExecutionEnd {
+  if (rest === null) return { kind: 'done', summary: summaryOf(execution, runs, durationMs) };
+  if (execution.signal.aborted) return { kind: 'handBack' };
+  const dueMs = Math.min(...Object.values(rest.waiting ?? {}).map((waits) => waits.dueMs));
+  const failed = waiting.find((run) => !run.waitsFree && run.error !== undefined);
+  if (failed?.error !== undefined) return { kind: 'retry', dueMs, error: failed.error };
+  return { kind: 'wait', dueMs };
+}
+
+/** What the queue UI shows of a finished job. */
+function summaryOf(execution: Execution, runs: readonly Run[], durationMs: number): object {
+  const count = (names: readonly string[]): Record<string, number> => {
+    const counts: Record<string, number> = {};
+    for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+    return counts;
+  };
+  return {
+    chunk: execution.name,
+    execution: execution.execution,
+    messages: runs.length,
+    states: count(runs.map((run) => run.state)),
+    services: count(runs.map((run) => run.change?.service.id ?? 'unknown')),
+    durationMs: Math.round(durationMs * 10) / 10,
+  };
+}
+
+function leaveToNewer({ clock, log }: AttemptOptions, execution: Execution): ExecutionEnd {
+  const error = fail('E_FORMAT_NEWER', { what: 'chunk', format: execution.data.format, known: CHUNK_FORMAT });
+  log.warn({ job: execution.job, code: error.code }, error.message);
+  return { kind: 'wait', dueMs: clock.now() + NEWER_FORMAT_REST_MS };
+}
+
+/** Hands the messages on in two halves before this job closes empty: one message that kills must not take the others along. */
+async function splitUp(
+  options: AttemptOptions,
+  execution: Execution,
+  runs: readonly Run[],
+): Promise<ExecutionEnd> {
+  const { clock, log } = options;
+  const parts = halvesOf(execution);
+  log.warn(
+    { job: execution.job, parts: parts.map((part) => part.id) },
+    'executions of this job died: it is split',
+  );
+  await execution.split(parts);
+  const nowMs = clock.now();
+  const closed = await execution.close({
+    rest: null,
+    audit: lostEntriesOf(execution, runs, nowMs).map((entry) => JSON.stringify(entry)),
+    deadLetters: [],
+  });
+  if (closed === 'lost') return { kind: 'handBack' };
+  return { kind: 'done', summary: { chunk: execution.name, splitInto: parts.map((part) => part.name) } };
+}

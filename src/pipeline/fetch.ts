@@ -1,0 +1,160 @@
+import { asError, type CachewrightError, fail, reasonOf } from '../core/errors.ts';
+import { hasUnsafeNumber, sliceAt, valueAt } from '../core/json-text.ts';
+import type { Clock, FetchOutcome, RedisTier } from '../core/ports.ts';
+import type { Run } from '../core/run.ts';
+import type { Change, Service, Version } from '../core/service.ts';
+import { compareVersions, formatVersion, readVersion } from '../core/version.ts';
+import type { Effect, EffectOutcome } from './effect.ts';
+
+/**
+ * `fetch`: gives every run the fresh record of its source. The runs of one call are of one service and distinct keys.
+ *
+ * Inline records and versioned deletes need nothing from outside. For all others the fence is looked at *before* the
+ * source is asked, so that `storeRedis` and `evict` can tell whether the key moved meanwhile (docs/versions.md).
+ */
+export function createFetch(options: { readonly redisTier: RedisTier; readonly clock: Clock }): Effect {
+  return (runs, signal) => {
+    const first = runs[0]?.change;
+    if (first === undefined)
+      return runs.map(() => fail('E_UNEXPECTED', { what: 'a fetch without a change' }));
+    const needsLook = runs.filter((run) => run.change !== undefined && isLookedAt(run.change));
+    if (needsLook.length === 0) return runs.map(takeFromMessage);
+    return fetchWithLook(options, first.service, runs, needsLook, signal);
+  };
+}
+
+function isLookedAt(change: Change): boolean {
+  return change.op === 'delete' ? change.version === undefined : !change.service.inline;
+}
+
+/** What the message itself brings: a delete, or an inline record. */
+function takeFromMessage(run: Run): EffectOutcome {
+  const { change } = run;
+  if (change?.op === 'delete') return 'deleted';
+  if (change?.record === undefined || change.version === undefined) {
+    return fail('E_UNEXPECTED', { what: `an inline change without record or version (${run.id})` });
+  }
+  run.record = { text: change.record, version: change.version };
+  return 'fetched';
+}
+
+async function fetchWithLook(
+  { redisTier, clock }: { readonly redisTier: RedisTier; readonly clock: Clock },
+  service: Service,
+  runs: readonly Run[],
+  needsLook: readonly Run[],
+  signal: AbortSignal,
+): Promise<EffectOutcome[]> {
+  const fences = await redisTier.fences(needsLook.map((run) => run.change?.key ?? ''));
+  needsLook.forEach((run, index) => {
+    run.seenFence = fences[index] ?? null;
+  });
+  const asked = runs.filter((run) => run.change?.op === 'upsert' && !service.inline);
+  const answers = new Map<Run, FetchOutcome>();
+  if (asked.length > 0) {
+    const outcomes = await service.source.fetchMany(
+      asked.map((run) => ({ id: run.change?.id ?? '' })),
+      signal,
+    );
+    if (outcomes.length !== asked.length) {
+      throw fail('E_OUTCOMES_MISSING', {
+        effect: `source of ${service.id}`,
+        got: outcomes.length,
+        runs: asked.length,
+      });
+    }
+    asked.forEach((run, index) => {
+      const outcome = outcomes[index];
+      if (outcome !== undefined) answers.set(run, outcome);
+    });
+  }
+  return Promise.all(
+    runs.map((run) => {
+      const answer = answers.get(run);
+      return answer === undefined ? takeFromMessage(run) : takeFromSource(run, service, answer, clock.now());
+    }),
+  );
+}
+
+async function takeFromSource(
+  run: Run,
+  service: Service,
+  answer: FetchOutcome,
+  nowMs: number,
+): Promise<EffectOutcome> {
+  if (answer.kind === 'failed') return answer.error;
+  if (answer.kind === 'absent') return 'absent';
+  try {
+    const { text, body } = await checkedRecord(run, service, answer.text);
+    const version = versionOf(run, service, answer, text, body, nowMs);
+    const announced = run.change?.version;
+    if (
+      announced !== undefined &&
+      announced.kind === version.kind &&
+      compareVersions(version, announced) < 0
+    ) {
+      return fail('E_SOURCE_BEHIND', {
+        service: service.id,
+        source: formatVersion(version),
+        message: formatVersion(announced),
+      });
+    }
+    run.record = { text, version };
+    return 'fetched';
+  } catch (thrown) {
+    return asFetched(asError(thrown), service, run);
+  }
+}
+
+/** Applies the service's record schema: `200 {"error": …}` never reaches a cache. */
+async function checkedRecord(
+  run: Run,
+  service: Service,
+  text: string,
+): Promise<{ text: string; body: unknown }> {
+  const invalid = (issues: string, cause?: unknown): CachewrightError =>
+    fail('E_RECORD_INVALID', { service: service.id, id: run.change?.id, issues }, { cause });
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch (thrown) {
+    throw invalid(reasonOf(thrown), thrown);
+  }
+  if (service.checkRecord === undefined) return { text, body };
+  const result = await service.checkRecord(body);
+  if (!result.ok) throw invalid(result.issues.join('; '));
+  return result.transformed ? { text: JSON.stringify(result.value), body: result.value } : { text, body };
+}
+
+function versionOf(
+  run: Run,
+  service: Service,
+  answer: FetchOutcome & { kind: 'record' },
+  text: string,
+  body: unknown,
+  nowMs: number,
+): Version {
+  const { version: rule } = service;
+  if (rule.from !== 'record') {
+    if (run.change?.version !== undefined) return run.change.version;
+    throw fail('E_VERSION_MISSING', { where: `${rule.from} ${rule.path.join('/')}` });
+  }
+  if (answer.version !== undefined) return readVersion(rule, answer.version, undefined, nowMs);
+  const raw = valueAt(body, rule.path);
+  if (raw === undefined || raw === null) {
+    if (rule.missing === 'timestamp' && run.change?.version !== undefined) return run.change.version;
+    throw fail('E_VERSION_MISSING', { where: `the record's field ${rule.path.join('/')}` });
+  }
+  const slice = hasUnsafeNumber(text) ? sliceAt(text, rule.path) : undefined;
+  return readVersion(rule, raw, slice, nowMs);
+}
+
+/** A version missing or unusable in a *fetched* record is the source's fault, not the message's: it is retried. */
+function asFetched(error: CachewrightError, service: Service, run: Run): CachewrightError {
+  if (error.outcome !== 'reject') return error;
+  return fail(
+    'E_RECORD_INVALID',
+    { service: service.id, id: run.change?.id, issues: error.message },
+    { cause: error },
+  );
+}

@@ -1,0 +1,51 @@
+import { fail } from '../core/errors.ts';
+import type { Clock, LocalEntry, LocalTier } from '../core/ports.ts';
+import type { Run } from '../core/run.ts';
+import type { Effect } from './effect.ts';
+
+/** Who a run's provisional entries belong to: they are promoted or dropped by the same execution only. */
+export type TokenOf = (run: Run) => string;
+
+/**
+ * `storeLocal`: writes each record to the local tier and reads it back, as the original does. What is written is
+ * provisional: no reader is served from it before Redis has taken the record.
+ */
+export function createStoreLocal(options: {
+  readonly localTier: LocalTier;
+  readonly clock: Clock;
+  readonly tokenOf: TokenOf;
+}): Effect {
+  const { localTier, clock, tokenOf } = options;
+  return async (runs) => {
+    const token = runs[0] === undefined ? '' : tokenOf(runs[0]);
+    const storedMs = clock.now();
+    const entries = runs.map((run) => localEntryOf(run, storedMs));
+    await localTier.stage(entries, token);
+    const back = await localTier.staged(
+      entries.map((entry) => entry.key),
+      token,
+    );
+    return entries.map((entry, index) => {
+      const found = back[index];
+      const same =
+        found !== undefined && found.text === entry.text && found.version.digits === entry.version.digits;
+      return same ? 'storedLocally' : fail('E_LOCAL_MISMATCH', { key: entry.key });
+    });
+  };
+}
+
+/** The local entry of a fetched run. */
+export function localEntryOf(run: Run, storedMs: number): LocalEntry {
+  const { change, record } = run;
+  if (change === undefined || record === undefined) {
+    throw fail('E_UNEXPECTED', { what: `a store without a record (${run.id})` });
+  }
+  return {
+    key: change.key,
+    text: record.text,
+    version: record.version,
+    origin: run.message.origin,
+    storedMs,
+    ttlMs: change.service.localTtlMs,
+  };
+}

@@ -1,0 +1,110 @@
+import type { Run } from '../core/run.ts';
+import { compareDigits } from '../core/version.ts';
+
+/**
+ * Latest wins inside an execution: of several runs for one key only the newest does the work; the others wait for its
+ * end and lose to it, or take over when it fails.
+ */
+export interface Supersession {
+  /** A run has been parsed and stands for election under its key. */
+  enter(run: Run): void;
+  /** The runs that go on now: at most one per key at any time. */
+  elect(): Run[];
+  /** A run has ended; if it led its key, the runs it stood for lose, or the next newest may be elected. */
+  ended(run: Run, lose: (loser: Run, winner: string) => void): void;
+  /** A leader waits for a later execution: whoever stands behind it waits with it, at no cost. */
+  waits(run: Run): void;
+}
+
+interface Rivals {
+  /** In order of arrival. */
+  pending: Run[];
+  leader: Run | undefined;
+  /** Whom the leader stands for. */
+  followers: Run[];
+}
+
+export function createSupersession(): Supersession {
+  const byKey = new Map<string, Rivals>();
+  const open = new Set<Rivals>();
+
+  const rivalsOf = (run: Run): Rivals | undefined =>
+    run.change === undefined ? undefined : byKey.get(run.change.key);
+
+  return {
+    enter(run) {
+      const key = run.change?.key ?? '';
+      let rivals = byKey.get(key);
+      if (rivals === undefined) {
+        rivals = { pending: [], leader: undefined, followers: [] };
+        byKey.set(key, rivals);
+      }
+      rivals.pending.push(run);
+      open.add(rivals);
+    },
+
+    elect() {
+      const leaders: Run[] = [];
+      for (const rivals of open) {
+        if (rivals.leader !== undefined || rivals.pending.length === 0) continue;
+        const comparable = firstComparable(rivals.pending);
+        const leader = newest(comparable);
+        rivals.leader = leader;
+        rivals.followers = comparable.filter((run) => run !== leader);
+        rivals.pending = rivals.pending.slice(comparable.length);
+        leaders.push(leader);
+      }
+      open.clear();
+      return leaders;
+    },
+
+    ended(run, lose) {
+      const rivals = rivalsOf(run);
+      if (rivals?.leader !== run) return;
+      const { followers } = rivals;
+      rivals.leader = undefined;
+      rivals.followers = [];
+      open.add(rivals);
+      if (run.state === 'rejected' || run.state === 'gaveUp') {
+        rivals.pending = [...followers, ...rivals.pending];
+        return;
+      }
+      for (const follower of followers) lose(follower, run.supersededBy === '' ? run.id : run.supersededBy);
+    },
+
+    waits(run) {
+      const rivals = rivalsOf(run);
+      if (rivals?.leader !== run) return;
+      for (const behind of [...rivals.followers, ...rivals.pending]) {
+        behind.dueMs = run.dueMs;
+        behind.waitsFree = true;
+        behind.note = `waits behind ${run.id}`;
+        if (behind.sinceMs === 0) behind.sinceMs = run.sinceMs;
+      }
+    },
+  };
+}
+
+/**
+ * The longest run of first messages that can be compared: all with a version of one kind, or all without. A message of
+ * the other sort ends it and has its turn afterwards, so that what cannot be compared happens in order of arrival.
+ */
+function firstComparable(pending: readonly Run[]): Run[] {
+  const kind = pending[0]?.change?.version?.kind;
+  const end = pending.findIndex((run) => run.change?.version?.kind !== kind);
+  return end === -1 ? [...pending] : pending.slice(0, end);
+}
+
+function newest(runs: readonly Run[]): Run {
+  return runs.reduce((best, run) => (isOlder(run, best) ? best : run));
+}
+
+/** A delete of the same version is the newer one: a tie belongs to the delete. Else what arrived later is. */
+function isOlder(run: Run, than: Run): boolean {
+  const mine = run.change?.version;
+  const its = than.change?.version;
+  if (mine === undefined || its === undefined) return false;
+  const order = compareDigits(mine.digits, its.digits);
+  if (order !== 0) return order < 0;
+  return than.change?.op === 'delete' && run.change?.op !== 'delete';
+}

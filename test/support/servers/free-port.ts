@@ -1,0 +1,59 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isAlive, leftovers } from './leftovers.ts';
+
+/** Below the range the kernel hands to outgoing connections, so that no client of ours takes the port first. */
+const FIRST = 20_000;
+const LAST = 32_000;
+
+/**
+ * A port nobody listens on, reserved for this process until it ends. Asking the kernel for port 0 is not enough: between
+ * closing that socket and starting the server another test file can be given the same port.
+ */
+export async function freePort(): Promise<number> {
+  const locks = join(tmpdir(), 'cachewright-test-ports');
+  mkdirSync(locks, { recursive: true, mode: 0o777 });
+  const start = FIRST + Math.floor(Math.random() * (LAST - FIRST));
+  for (let step = 0; step < LAST - FIRST; step += 1) {
+    const port = FIRST + ((start - FIRST + step) % (LAST - FIRST));
+    const release = tryLock(join(locks, String(port)));
+    if (release === undefined) continue;
+    if (await canListen(port)) return port;
+    release();
+  }
+  throw new Error(`no free port between ${FIRST} and ${LAST}`);
+}
+
+/**
+ * Takes a lock file that names its owner. Undefined when somebody else holds it; a dead owner's lock is removed, and
+ * taken by whoever asks next.
+ */
+export function tryLock(path: string): (() => void) | undefined {
+  try {
+    writeFileSync(path, String(process.pid), { flag: 'wx' });
+    return leftovers().holdPath(path);
+  } catch {
+    const owner = ownerOf(path);
+    if (owner !== undefined && !isAlive(owner)) rmSync(path, { force: true });
+    return undefined;
+  }
+}
+
+function ownerOf(path: string): number | undefined {
+  try {
+    const pid = Number.parseInt(readFileSync(path, 'utf8'), 10);
+    return Number.isNaN(pid) ? undefined : pid;
+  } catch {
+    return undefined;
+  }
+}
+
+function canListen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', () => resolve(false));
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
+  });
+}
