@@ -1,7 +1,14 @@
 import { defineConfig } from 'vitest/config';
 
 /** Suites that start servers share two cores with them: a handful of files at a time, generous deadlines. */
-const withServers = { testTimeout: 120_000, hookTimeout: 180_000, maxWorkers: 2, fileParallelism: true };
+const withServers = {
+  testTimeout: 120_000,
+  hookTimeout: 180_000,
+  maxWorkers: 2,
+  // After the suites without servers: a broken rule of arithmetic should be known before the first broker is up.
+  sequence: { groupOrder: 1 },
+  globalSetup: ['test/support/servers/global.ts'],
+};
 
 export default defineConfig({
   test: {

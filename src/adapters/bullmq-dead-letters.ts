@@ -61,7 +61,10 @@ export function createDeadLetterMover(options: {
         pauseMs = (await flush()) > 0 ? 0 : IDLE_MS;
       } catch (error) {
         pauseMs = Math.min(MAX_PAUSE_MS, Math.max(IDLE_MS, pauseMs) * 2);
-        log.warn({ err: reasonOf(error), againInMs: pauseMs }, 'dead letters could not be moved; they wait in the outbox');
+        log.warn(
+          { err: reasonOf(error), againInMs: pauseMs },
+          'dead letters could not be moved; they wait in the outbox',
+        );
       }
       if (pauseMs > 0) await pause(pauseMs);
     }
@@ -82,7 +85,9 @@ export function createDeadLetterMover(options: {
     async close() {
       stop.abort();
       await loop;
-      await queue.close().catch((error: unknown) => log.warn({ err: reasonOf(error) }, 'closing the dead-letter queue'));
+      await queue
+        .close()
+        .catch((error: unknown) => log.warn({ err: reasonOf(error) }, 'closing the dead-letter queue'));
     },
   };
 }

@@ -2,7 +2,15 @@ import { DelayedError, type Job, type Queue, WaitingError, Worker } from 'bullmq
 import type { Cluster, Redis } from 'ioredis';
 import { CHUNK_FORMAT, type ChunkData, type EmptyChunk } from '../core/chunk.ts';
 import { asError, fail, reasonOf } from '../core/errors.ts';
-import type { ChunkWorker, Clock, Execution, ExecutionEnd, ExecutionHandler, Log, QueuedChunk } from '../core/ports.ts';
+import type {
+  ChunkWorker,
+  Clock,
+  Execution,
+  ExecutionEnd,
+  ExecutionHandler,
+  Log,
+  QueuedChunk,
+} from '../core/ports.ts';
 import { type ClosingScript, createClosingScript, queueKeys } from './bullmq-closing-script.ts';
 
 export interface WorkerOptions {
@@ -98,9 +106,12 @@ export function createChunkWorker(options: WorkerOptions, handler: ExecutionHand
     },
     async close(graceMs) {
       isStopping = true;
-      const closing = worker.close().catch((error: unknown) => log.warn({ err: reasonOf(error) }, 'closing the worker'));
+      const closing = worker
+        .close()
+        .catch((error: unknown) => log.warn({ err: reasonOf(error) }, 'closing the worker'));
       if (await within(closing, graceMs)) return;
-      for (const { abort } of running.values()) abort.abort(fail('E_ABORTED', { reason: 'the process shuts down' }));
+      for (const { abort } of running.values())
+        abort.abort(fail('E_ABORTED', { reason: 'the process shuts down' }));
       await within(Promise.allSettled([...running.values()].map(({ ended }) => ended)), 2_000);
       // `close()` hangs for ever while Redis is unreachable (bullmq#4656).
       if (!(await within(closing, 1_000))) await within(worker.close(true), 1_000);
@@ -184,7 +195,9 @@ async function endJob(job: Job, token: string, end: ExecutionEnd, clock: Clock):
 }
 
 function waitOf(error: Error | undefined, clock: Clock): number {
-  return error instanceof RetryLater ? Math.max(1, Math.ceil(error.dueMs - clock.now())) : UNFORESEEN_RETRY_MS;
+  return error instanceof RetryLater
+    ? Math.max(1, Math.ceil(error.dueMs - clock.now()))
+    : UNFORESEEN_RETRY_MS;
 }
 
 /** Whether a promise settles within `ms`. */

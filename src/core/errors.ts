@@ -285,6 +285,11 @@ export const catalogue = {
     'The request is larger than {max} bytes.',
     'Send fewer changes at once.',
   ),
+  E_IDEMPOTENCY_REUSED: entry(
+    'reject',
+    'The Idempotency-Key was used before for other content.',
+    'Use a new key for new content.',
+  ),
   E_UNAUTHORIZED: entry(
     'reject',
     'A valid bearer token is needed.',

@@ -3,7 +3,13 @@ import { chmodSync, existsSync, readdirSync, renameSync, rmSync, writeFileSync }
 import { delimiter, join } from 'node:path';
 
 /** The Debian packages our suites may need. */
-export type DebianPackage = 'redis-server' | 'postgresql' | 'faketime' | 'chromium' | 'default-jre-headless' | 'maven';
+export type DebianPackage =
+  | 'redis-server'
+  | 'postgresql'
+  | 'faketime'
+  | 'chromium'
+  | 'default-jre-headless'
+  | 'maven';
 
 /** Which command proves that a package is there; Postgres keeps its server programs off the PATH. */
 const PROOF: Readonly<Record<DebianPackage, () => boolean>> = {
@@ -45,7 +51,9 @@ export function ensure(packages: readonly DebianPackage[]): DebianPackage[] {
 
 /** The directory with initdb and postgres: on the PATH, or the newest version where Debian puts them. */
 export function postgresBin(): string | undefined {
-  const onPath = pathDirs().find((dir) => existsSync(join(dir, 'initdb')) && existsSync(join(dir, 'postgres')));
+  const onPath = pathDirs().find(
+    (dir) => existsSync(join(dir, 'initdb')) && existsSync(join(dir, 'postgres')),
+  );
   if (onPath !== undefined) return onPath;
   const root = '/usr/lib/postgresql';
   if (!existsSync(root)) return undefined;
@@ -64,7 +72,11 @@ function isOnPath(command: string): boolean {
 /** Runs apt-get quietly; returns the last lines of its output when it failed. */
 function apt(args: readonly string[]): string | undefined {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  const { status, stdout, stderr } = spawnSync('apt-get', args, { env, encoding: 'utf8', maxBuffer: 64 * 1_024 * 1_024 });
+  const { status, stdout, stderr } = spawnSync('apt-get', args, {
+    env,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1_024 * 1_024,
+  });
   return status === 0 ? undefined : `${stdout}${stderr}`.trimEnd().split('\n').slice(-5).join('\n  ');
 }
 

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { listenOnLoopback } from './loopback.ts';
 
 /**
  * How the source answers: well, late, with an error, with something that is not JSON, with half a body, with a redirect,
@@ -57,7 +57,12 @@ const METADATA_SERVICE = 'http://169.254.169.254/latest/meta-data/';
 
 /** Starts the source on loopback. */
 export async function startHttpSource(options: HttpSourceOptions = {}): Promise<HttpSource> {
-  const { slowMs = 1_000, latencyMs = 0, hugeBytes = 64 * 1_024 * 1_024, redirectTo = METADATA_SERVICE } = options;
+  const {
+    slowMs = 1_000,
+    latencyMs = 0,
+    hugeBytes = 64 * 1_024 * 1_024,
+    redirectTo = METADATA_SERVICE,
+  } = options;
   const records = new Map<string, string>();
   const modes = new Map<string, SourceMode>();
   const fetches = new Map<string, number>();
@@ -73,7 +78,11 @@ export async function startHttpSource(options: HttpSourceOptions = {}): Promise<
     return (ids.length === 1 ? own[0] : own.find((mode) => mode !== 'ok' && mode !== 'notFound')) ?? 'ok';
   };
 
-  const answer = async (ids: readonly string[], isBatch: boolean, response: ServerResponse): Promise<void> => {
+  const answer = async (
+    ids: readonly string[],
+    isBatch: boolean,
+    response: ServerResponse,
+  ): Promise<void> => {
     const mode = modeOf(ids);
     const waitMs = latencyMs + (mode === 'slow' ? slowMs : 0);
     if (waitMs > 0) await delay(waitMs, undefined, { signal: closing.signal });
@@ -86,7 +95,9 @@ export async function startHttpSource(options: HttpSourceOptions = {}): Promise<
     if (mode === 'redirect') return void response.writeHead(302, { location: redirectTo }).end();
     if (mode === 'huge') return sendHuge(response, hugeBytes);
     const isThere = (id: string, index: number): boolean =>
-      mode !== 'notFound' && modes.get(id) !== 'notFound' && !(mode === 'halfMissing' && (isBatch ? index % 2 === 1 : isOdd(id)));
+      mode !== 'notFound' &&
+      modes.get(id) !== 'notFound' &&
+      !(mode === 'halfMissing' && (isBatch ? index % 2 === 1 : isOdd(id)));
     const found = ids.filter(isThere).flatMap((id) => records.get(id) ?? []);
     const sent = mode === 'wrongIds' ? found.map(withOtherId) : found;
     const body = isBatch ? `{"data":[${sent.join(',')}]}` : sent[0];
@@ -105,11 +116,7 @@ export async function startHttpSource(options: HttpSourceOptions = {}): Promise<
     for (const id of wanted.ids) fetches.set(id, (fetches.get(id) ?? 0) + 1);
     answer(wanted.ids, wanted.isBatch, response).catch(() => response.destroy());
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port ?? 0, '127.0.0.1', resolve);
-  });
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOnLoopback(server, options.port);
 
   return {
     url: `http://127.0.0.1:${port}`,
@@ -141,7 +148,8 @@ export async function startHttpSource(options: HttpSourceOptions = {}): Promise<
 function idsOf(request: IncomingMessage): { ids: string[]; isBatch: boolean } | undefined {
   const url = new URL(request.url ?? '/', 'http://localhost');
   const batch = url.searchParams.get('ids');
-  if (url.pathname === '/shops' && batch !== null) return { ids: batch.split(',').filter(Boolean), isBatch: true };
+  if (url.pathname === '/shops' && batch !== null)
+    return { ids: batch.split(',').filter(Boolean), isBatch: true };
   const one = /^\/shops\/([^/]+)$/.exec(url.pathname)?.[1];
   return one === undefined ? undefined : { ids: [decodeURIComponent(one)], isBatch: false };
 }
@@ -177,5 +185,5 @@ function isOdd(id: string): boolean {
 
 function withOtherId(json: string): string {
   const record: unknown = JSON.parse(json);
-  return JSON.stringify({ ...(record as object), id: 'somebody-else' });
+  return JSON.stringify(typeof record === 'object' ? { ...record, id: 'somebody-else' } : record);
 }

@@ -77,7 +77,9 @@ function kraft(cluster: ClusterPlan, broker: BrokerPlan): Record<string, string>
   return {
     'process.roles': 'broker,controller',
     'node.id': String(broker.id),
-    'controller.quorum.voters': cluster.brokers.map((each) => `${each.id}@${HOST}:${each.controllerPort}`).join(','),
+    'controller.quorum.voters': cluster.brokers
+      .map((each) => `${each.id}@${HOST}:${each.controllerPort}`)
+      .join(','),
     'controller.listener.names': 'CONTROLLER',
     'broker.session.timeout.ms': '6000',
     'broker.heartbeat.interval.ms': '1000',
@@ -85,7 +87,11 @@ function kraft(cluster: ClusterPlan, broker: BrokerPlan): Record<string, string>
 }
 
 function zookeeper(connect: string, broker: BrokerPlan): Record<string, string> {
-  return { 'broker.id': String(broker.id), 'zookeeper.connect': connect, 'zookeeper.session.timeout.ms': '4000' };
+  return {
+    'broker.id': String(broker.id),
+    'zookeeper.connect': connect,
+    'zookeeper.session.timeout.ms': '4000',
+  };
 }
 
 function sasl(users: SaslUsers): Record<string, string> {

@@ -38,7 +38,12 @@ export async function ensureKafkaJars(version: KafkaVersion): Promise<string> {
         release();
       }
     },
-    { what: `the jars of Kafka ${version}`, timeoutMs: 300_000, everyMs: 200, giveUpOn: (error) => error instanceof MavenError },
+    {
+      what: `the jars of Kafka ${version}`,
+      timeoutMs: 300_000,
+      everyMs: 200,
+      giveUpOn: (error) => error instanceof MavenError,
+    },
   );
   return `${dir}/*`;
 }
@@ -48,7 +53,9 @@ class MavenError extends Error {
 
   constructor(version: string, cause: unknown) {
     const isMissing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
-    const hint = isMissing ? 'mvn is not installed: apt-get install default-jre-headless maven' : String(cause);
+    const hint = isMissing
+      ? 'mvn is not installed: apt-get install default-jre-headless maven'
+      : String(cause);
     super(`cannot fetch the jars of Kafka ${version} with Maven: ${hint}`, { cause });
   }
 }
@@ -58,10 +65,14 @@ async function fetchJars(version: KafkaVersion, dir: string): Promise<void> {
   const target = `${dir}.part`;
   rmSync(target, { recursive: true, force: true });
   writeFileSync(join(work, 'pom.xml'), pom(version));
-  await run('mvn', ['-q', '-B', 'dependency:copy-dependencies', `-DoutputDirectory=${target}`, '-DincludeScope=runtime'], {
-    cwd: work,
-    timeout: 240_000,
-  });
+  await run(
+    'mvn',
+    ['-q', '-B', 'dependency:copy-dependencies', `-DoutputDirectory=${target}`, '-DincludeScope=runtime'],
+    {
+      cwd: work,
+      timeout: 240_000,
+    },
+  );
   // Only a whole directory ever gets the final name: nobody sees half of the jars.
   writeFileSync(join(target, 'complete'), `${version}\n`);
   rmSync(dir, { recursive: true, force: true });

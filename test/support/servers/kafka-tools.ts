@@ -33,13 +33,23 @@ export function createKafkaTools(brokers: readonly string[], classPath: string):
     deleteTopic: (name) => withAdmin(brokers, (admin) => deleteTopic(admin, name)),
     async consoleProduce(topic, lines, args = []) {
       const input = lines.map((line) => `${line}\n`).join('');
-      await runJava(classPath, ['org.apache.kafka.tools.ConsoleProducer', ...bootstrap, '--topic', topic, ...args], input);
+      await runJava(
+        classPath,
+        ['org.apache.kafka.tools.ConsoleProducer', ...bootstrap, '--topic', topic, ...args],
+        input,
+      );
     },
     resetOffsets: (group, topic, spec) =>
       runJava(classPath, [
         'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand',
         ...bootstrap,
-        ...['--group', group, '--topic', topic, '--reset-offsets', ...spec, '--execute'],
+        '--group',
+        group,
+        '--topic',
+        topic,
+        '--reset-offsets',
+        ...spec,
+        '--execute',
       ]),
   };
 }
@@ -68,8 +78,16 @@ export function runJava(classPath: string, args: readonly string[], input = ''):
 export const FAST_START = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto'] as const;
 
 /** Runs `work` with a connected admin client. */
-export async function withAdmin<T>(brokers: readonly string[], work: (admin: Admin) => Promise<T>): Promise<T> {
-  const kafka = new Kafka({ clientId: 'cachewright-test', brokers: [...brokers], logLevel: logLevel.NOTHING, retry: { retries: 2 } });
+export async function withAdmin<T>(
+  brokers: readonly string[],
+  work: (admin: Admin) => Promise<T>,
+): Promise<T> {
+  const kafka = new Kafka({
+    clientId: 'cachewright-test',
+    brokers: [...brokers],
+    logLevel: logLevel.NOTHING,
+    retry: { retries: 2 },
+  });
   const admin = kafka.admin();
   try {
     await admin.connect();
@@ -90,7 +108,10 @@ async function createTopic(admin: Admin, name: string, shape: TopicShape): Promi
     async () => {
       const { topics } = await admin.fetchTopicMetadata({ topics: [name] });
       const found = topics[0]?.partitions ?? [];
-      return found.length === partitions && found.every(({ leader, isr }) => leader >= 0 && isr.length === replication);
+      return (
+        found.length === partitions &&
+        found.every(({ leader, isr }) => leader >= 0 && isr.length === replication)
+      );
     },
     { what: `topic ${name} to have leaders and replicas`, timeoutMs: 30_000 },
   );
@@ -98,5 +119,8 @@ async function createTopic(admin: Admin, name: string, shape: TopicShape): Promi
 
 async function deleteTopic(admin: Admin, name: string): Promise<void> {
   await admin.deleteTopics({ topics: [name] });
-  await waitFor(async () => !(await admin.listTopics()).includes(name), { what: `topic ${name} to be gone`, timeoutMs: 30_000 });
+  await waitFor(async () => !(await admin.listTopics()).includes(name), {
+    what: `topic ${name} to be gone`,
+    timeoutMs: 30_000,
+  });
 }

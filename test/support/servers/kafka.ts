@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { type BrokerPlan, brokerConfig, type ClusterPlan, type SaslUsers, zookeeperConfig } from './kafka-config.ts';
+import {
+  type BrokerPlan,
+  brokerConfig,
+  type ClusterPlan,
+  type SaslUsers,
+  zookeeperConfig,
+} from './kafka-config.ts';
 import { ensureKafkaJars } from './kafka-jars.ts';
 import { createKafkaTools, FAST_START, type KafkaTools, runJava, withAdmin } from './kafka-tools.ts';
 import { type Child, freePort, privateDir, startChild, waitFor } from './process.ts';
@@ -49,9 +55,16 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
   const hasSasl = Object.keys(saslUsers).length > 0;
   if (hasSasl && (count !== 1 || mode !== 'kraft')) throw new Error('saslUsers needs a single KRaft broker');
   const classPath = await ensureKafkaJars(mode === 'kraft' ? '4.3.1' : '3.9.2');
-  const plans = await Promise.all(Array.from({ length: count }, (_, index) => planBroker(index + 1, hasSasl)));
+  const plans = await Promise.all(
+    Array.from({ length: count }, (_, index) => planBroker(index + 1, hasSasl)),
+  );
   const zookeeper = mode === 'zookeeper' ? await startZookeeper(classPath) : undefined;
-  const cluster: ClusterPlan = { brokers: plans, zookeeper: zookeeper?.connect, saslUsers, settings: options.settings ?? {} };
+  const cluster: ClusterPlan = {
+    brokers: plans,
+    zookeeper: zookeeper?.connect,
+    saslUsers,
+    settings: options.settings ?? {},
+  };
   const clusterId = randomBytes(16).toString('base64url');
   await Promise.all(plans.map((plan) => prepare(cluster, plan, clusterId, classPath)));
 
@@ -62,13 +75,12 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
     if (found === undefined) throw new RangeError(`there is no broker ${index}`);
     return found;
   };
-  const isMember = (index: number): Promise<boolean> => takesPart(plans, index);
   const waitForBroker = (index: number): Promise<true> =>
-    child(index).waitUntil(async () => (await isMember(index)) || undefined, {
+    child(index).waitUntil(() => takesPart(plans, index), {
       what: `Kafka broker ${index} to join`,
       timeoutMs: 60_000,
       everyMs: 100,
-    }) as Promise<true>;
+    });
   await Promise.all(plans.map((_, index) => waitForBroker(index)));
 
   return {
@@ -80,7 +92,8 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
     stopBroker: (index) => child(index).stop(20_000),
     async startBroker(index) {
       const plan = plans[index];
-      if (plan === undefined || child(index).isRunning()) throw new Error(`broker ${index} does not exist or still runs`);
+      if (plan === undefined || child(index).isRunning())
+        throw new Error(`broker ${index} does not exist or still runs`);
       await zookeeper?.waitUntilForgotten(plan.id);
       children[index] = spawnBroker(plan, classPath, options);
       await waitForBroker(index);
@@ -96,11 +109,20 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
 }
 
 async function planBroker(id: number, hasSasl: boolean): Promise<BrokerPlan> {
-  const [port, controllerPort, saslPort] = await Promise.all([freePort(), freePort(), hasSasl ? freePort() : undefined]);
+  const [port, controllerPort, saslPort] = await Promise.all([
+    freePort(),
+    freePort(),
+    hasSasl ? freePort() : undefined,
+  ]);
   return { id, dir: privateDir(`kafka-${id}`), port, controllerPort, saslPort };
 }
 
-async function prepare(cluster: ClusterPlan, plan: BrokerPlan, clusterId: string, classPath: string): Promise<void> {
+async function prepare(
+  cluster: ClusterPlan,
+  plan: BrokerPlan,
+  clusterId: string,
+  classPath: string,
+): Promise<void> {
   const file = join(plan.dir, 'server.properties');
   writeFileSync(file, brokerConfig(cluster, plan));
   if (cluster.zookeeper !== undefined) return;
@@ -108,7 +130,14 @@ async function prepare(cluster: ClusterPlan, plan: BrokerPlan, clusterId: string
     '--add-scram',
     `SCRAM-SHA-256=[name=${name},password=${password}]`,
   ]);
-  await runJava(classPath, ['kafka.tools.StorageTool', 'format', `--cluster-id=${clusterId}`, '-c', file, ...scram]);
+  await runJava(classPath, [
+    'kafka.tools.StorageTool',
+    'format',
+    `--cluster-id=${clusterId}`,
+    '-c',
+    file,
+    ...scram,
+  ]);
 }
 
 function spawnBroker(plan: BrokerPlan, classPath: string, options: KafkaOptions): Child {
@@ -117,20 +146,29 @@ function spawnBroker(plan: BrokerPlan, classPath: string, options: KafkaOptions)
   return startChild({
     name: `kafka-${plan.id}`,
     command: 'java',
-    args: [`-Xmx${heapMb}m`, '-Xms128m', ...flags, '-cp', classPath, 'kafka.Kafka', join(plan.dir, 'server.properties')],
+    args: [
+      `-Xmx${heapMb}m`,
+      '-Xms128m',
+      ...flags,
+      '-cp',
+      classPath,
+      'kafka.Kafka',
+      join(plan.dir, 'server.properties'),
+    ],
     cwd: plan.dir,
     logDir: plan.dir,
   });
 }
 
 /** Whether a broker answers itself and knows a controller and itself as a member. */
-function takesPart(plans: readonly BrokerPlan[], index: number): Promise<boolean> {
+async function takesPart(plans: readonly BrokerPlan[], index: number): Promise<true | undefined> {
   const plan = plans[index];
-  if (plan === undefined) return Promise.resolve(false);
-  return withAdmin([`${HOST}:${plan.port}`], async (admin) => {
-    const { brokers, controller } = await admin.describeCluster();
-    return controller !== null && controller >= 0 && brokers.some(({ nodeId }) => nodeId === plan.id);
-  });
+  if (plan === undefined) return undefined;
+  const { brokers, controller } = await withAdmin([`${HOST}:${plan.port}`], (admin) =>
+    admin.describeCluster(),
+  );
+  const isMember = brokers.some(({ nodeId }) => nodeId === plan.id);
+  return controller !== null && controller >= 0 && isMember ? true : undefined;
 }
 
 interface Zookeeper {
@@ -149,7 +187,10 @@ async function startZookeeper(classPath: string): Promise<Zookeeper> {
   const main = 'org.apache.zookeeper.server.quorum.QuorumPeerMain';
   const args = ['-Xmx128m', ...FAST_START, '-cp', classPath, main, file];
   const child = startChild({ name: 'zookeeper', command: 'java', args, cwd: dir, logDir: dir });
-  await child.waitUntil(async () => (await fourLetterWord(port, 'ruok')) === 'imok', { what: 'ZooKeeper to answer', timeoutMs: 30_000 });
+  await child.waitUntil(async () => (await fourLetterWord(port, 'ruok')) === 'imok', {
+    what: 'ZooKeeper to answer',
+    timeoutMs: 30_000,
+  });
   return {
     connect: `${HOST}:${port}/kafka`,
     async waitUntilForgotten(brokerId) {

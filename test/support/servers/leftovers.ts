@@ -14,7 +14,7 @@ export interface Leftovers {
 
 const PREFIX = 'cachewright-test-';
 const REGISTER = Symbol.for('cachewright.test.leftovers');
-const holder: { [REGISTER]?: Leftovers } = globalThis;
+const holder: typeof globalThis & { [REGISTER]?: Leftovers } = globalThis;
 
 export function leftovers(): Leftovers {
   holder[REGISTER] ??= createRegister();

@@ -31,7 +31,19 @@ export async function startPostgres(): Promise<PostgresServer> {
   // Postgres refuses to run as root; Debian's package brings a user for it.
   const user = process.getuid?.() === 0 ? 'postgres' : undefined;
   if (user !== undefined) run('chown', [user, home]);
-  const initdb = [join(bin, 'initdb'), '-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'];
+  const initdb = [
+    join(bin, 'initdb'),
+    '-D',
+    data,
+    '-U',
+    'postgres',
+    '-A',
+    'trust',
+    '-E',
+    'UTF8',
+    '--locale=C',
+    '--no-sync',
+  ];
   run(...asUser(user, initdb));
   writeFileSync(join(data, 'postgresql.auto.conf'), configOf(port));
 
@@ -45,7 +57,10 @@ export async function startPostgres(): Promise<PostgresServer> {
       ...(user === undefined ? {} : { user }),
       lastSignal: 'SIGQUIT',
     });
-    await child.waitUntil(() => query(urlOf('postgres'), 'select 1'), { what: 'Postgres to answer', timeoutMs: 30_000 });
+    await child.waitUntil(() => query(urlOf('postgres'), 'select 1'), {
+      what: 'Postgres to answer',
+      timeoutMs: 30_000,
+    });
     return child;
   };
   let child = await start();
@@ -98,7 +113,10 @@ async function query(url: string, text: string): Promise<true> {
 }
 
 function asUser(user: string | undefined, command: string[]): [string, string[]] {
-  const [first = '', ...rest] = user === undefined ? command : ['setpriv', '--reuid', user, '--regid', user, '--init-groups', '--', ...command];
+  const [first = '', ...rest] =
+    user === undefined
+      ? command
+      : ['setpriv', '--reuid', user, '--regid', user, '--init-groups', '--', ...command];
   return [first, rest];
 }
 

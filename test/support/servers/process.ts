@@ -69,7 +69,8 @@ export async function waitFor<T>(condition: Condition<T>, options: WaitOptions):
       if (error instanceof GoneError || giveUpOn?.(error) === true) throw error;
       lastError = error;
     }
-    if (performance.now() > deadline) throw new Error(`gave up waiting for ${what} after ${timeoutMs} ms`, { cause: lastError });
+    if (performance.now() > deadline)
+      throw new Error(`gave up waiting for ${what} after ${timeoutMs} ms`, { cause: lastError });
     await delay(everyMs);
   }
 }
@@ -101,7 +102,8 @@ export function startChild(options: ChildOptions): Child {
   const ended = watch(child, leftovers().holdChild(pid, lastSignal));
   const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
   const send = (signal: NodeJS.Signals): void => void (isRunning() && process.kill(pid, signal));
-  const logTail = (lines = 40): string => readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+  const logTail = (lines = 40): string =>
+    readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
 
   return {
     name,
@@ -124,7 +126,9 @@ export function startChild(options: ChildOptions): Child {
     waitUntil(condition, waitOptions) {
       return waitFor(() => {
         if (!isRunning()) {
-          throw new GoneError(`${name} ended (${child.exitCode ?? child.signalCode}) while we waited for ${waitOptions.what}:\n${logTail()}`);
+          throw new GoneError(
+            `${name} ended (${child.exitCode ?? child.signalCode}) while we waited for ${waitOptions.what}:\n${logTail()}`,
+          );
         }
         return condition();
       }, waitOptions);

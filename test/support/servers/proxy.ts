@@ -1,4 +1,5 @@
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
+import { listenOnLoopback } from './loopback.ts';
 
 /** A TCP proxy in front of a real server, for faults between two healthy ends. */
 export interface Proxy {
@@ -60,14 +61,20 @@ export async function startProxy(targetPort: number): Promise<Proxy> {
   };
 
   const server = createServer({ noDelay: true }, (client) => {
-    if (fault === 'refuse') return void client.resetAndDestroy();
-    const link: Link = { client, target: connect({ port: targetPort, host: '127.0.0.1', noDelay: true }), hasLostBytes: false };
+    if (fault === 'refuse') {
+      client.resetAndDestroy();
+      return;
+    }
+    const link: Link = {
+      client,
+      target: connect({ port: targetPort, host: '127.0.0.1', noDelay: true }),
+      hasLostBytes: false,
+    };
     links.add(link);
     pass(link, client, link.target, () => fault === 'block');
     pass(link, link.target, client, () => fault === 'block' || fault === 'dropReplies');
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOnLoopback(server);
 
   return {
     port,

@@ -51,8 +51,17 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   const ask = (command: string): Promise<string> => converse(port, [...login, command]);
 
   const start = async (): Promise<Child> => {
-    const child = startChild({ name: 'redis', command: 'redis-server', args: [configFile, ...(options.args ?? [])], logDir: dir });
-    await child.waitUntil(async () => (await ask('PING')).includes('+PONG'), { what: 'Redis to answer', timeoutMs: 20_000, everyMs: 10 });
+    const child = startChild({
+      name: 'redis',
+      command: 'redis-server',
+      args: [configFile, ...(options.args ?? [])],
+      logDir: dir,
+    });
+    await child.waitUntil(async () => (await ask('PING')).includes('+PONG'), {
+      what: 'Redis to answer',
+      timeoutMs: 20_000,
+      everyMs: 10,
+    });
     return child;
   };
   let child = await start();
@@ -85,11 +94,22 @@ export async function startRedisCluster(masters = 3): Promise<RedisCluster> {
   const busPorts = await Promise.all(Array.from({ length: masters }, freePort));
   const nodes = await Promise.all(
     busPorts.map((busPort) =>
-      startRedis({ config: ['cluster-enabled yes', `cluster-port ${busPort}`, 'cluster-config-file nodes.conf', 'cluster-node-timeout 3000'] }),
+      startRedis({
+        config: [
+          'cluster-enabled yes',
+          `cluster-port ${busPort}`,
+          'cluster-config-file nodes.conf',
+          'cluster-node-timeout 3000',
+        ],
+      }),
     ),
   );
   const firstSlot = (index: number): number => Math.floor((index * 16_384) / masters);
-  await Promise.all(nodes.map((node, index) => expectOk(node, `CLUSTER ADDSLOTSRANGE ${firstSlot(index)} ${firstSlot(index + 1) - 1}`)));
+  await Promise.all(
+    nodes.map((node, index) =>
+      expectOk(node, `CLUSTER ADDSLOTSRANGE ${firstSlot(index)} ${firstSlot(index + 1) - 1}`),
+    ),
+  );
   await Promise.all(nodes.map((node, index) => expectOk(node, `CLUSTER SET-CONFIG-EPOCH ${index + 1}`)));
   for (const [index, node] of nodes.entries()) {
     if (index > 0) await expectOk(nodes[0] ?? node, `CLUSTER MEET ${HOST} ${node.port} ${busPorts[index]}`);
@@ -98,7 +118,10 @@ export async function startRedisCluster(masters = 3): Promise<RedisCluster> {
     const info = await node.ask('CLUSTER INFO');
     return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${masters}`);
   };
-  await waitFor(async () => (await Promise.all(nodes.map(isWhole))).every(Boolean), { what: 'the Redis cluster to form', timeoutMs: 20_000 });
+  await waitFor(async () => (await Promise.all(nodes.map(isWhole))).every(Boolean), {
+    what: 'the Redis cluster to form',
+    timeoutMs: 20_000,
+  });
   return {
     nodes,
     hosts: nodes.map(({ host, port }) => ({ host, port })),
@@ -136,7 +159,9 @@ function converse(port: number, commands: readonly string[]): Promise<string> {
       text += part;
     });
     socket.once('error', reject);
-    socket.once('close', () => resolve(text.replace(/\+OK\r\n$/, '').replace(commands.length > 1 ? /^\+OK\r\n/ : '', '')));
+    socket.once('close', () =>
+      resolve(text.replace(/\+OK\r\n$/, '').replace(commands.length > 1 ? /^\+OK\r\n/ : '', '')),
+    );
     socket.write(`${[...commands, 'QUIT'].join('\r\n')}\r\n`);
   });
 }

@@ -1,0 +1,52 @@
+import type { Clock, LocalTier, RedisTier } from '../core/ports.ts';
+import { Run } from '../core/run.ts';
+import type { Effect, EffectOutcome, Effects } from './effect.ts';
+import { createFetch } from './fetch.ts';
+import type { Parse, ParseResult } from './parse.ts';
+import { createStoreLocal, type TokenOf } from './store-local.ts';
+import { createEvict, createStoreRedis } from './store-redis.ts';
+
+/** The effects of the change-message chart, by the names its states wait for. */
+export function createEffects(options: {
+  readonly parse: Parse;
+  readonly localTier: LocalTier;
+  readonly redisTier: RedisTier;
+  readonly clock: Clock;
+  readonly tokenOf: TokenOf;
+}): Effects {
+  return {
+    parse: createParseEffect(options.parse),
+    fetch: createFetch(options),
+    storeLocal: createStoreLocal(options),
+    storeRedis: createStoreRedis(options),
+    evict: createEvict(options),
+  };
+}
+
+/** `parse`: reads each message; several changes of one message set out as runs of their own. */
+function createParseEffect(parse: Parse): Effect {
+  return (runs) => {
+    const results = runs.map((run) => parse(run.message));
+    const take = (settled: readonly ParseResult[]): EffectOutcome[] =>
+      runs.map((run, index) => outcomeOf(run, settled[index]));
+    return results.every((result) => !(result instanceof Promise))
+      ? take(results as ParseResult[])
+      : Promise.all(results).then(take);
+  };
+}
+
+function outcomeOf(run: Run, result: ParseResult | undefined): EffectOutcome {
+  if (result === undefined || result.kind === 'ignored') return 'ignored';
+  if (result.kind === 'rejected') return result.error;
+  const [change, ...more] = result.changes;
+  if (change === undefined) return 'ignored';
+  run.change = change;
+  if (more.length > 0) {
+    run.siblings = more.map((other, index) => {
+      const sibling = new Run(run.message, run.index, index + 1, run.state, run.trail);
+      sibling.change = other;
+      return sibling;
+    });
+  }
+  return 'parsed';
+}

@@ -1,0 +1,37 @@
+import type { Message } from '../core/change.ts';
+import type { CachewrightError } from '../core/errors.ts';
+import type { AuditQuery } from '../core/ports.ts';
+import type { AuditRecord } from '../core/trail.ts';
+import type { BoardQueue } from './board.ts';
+
+/** A record as a reader gets it. */
+export interface RecordView {
+  /** The record's JSON text, byte for byte. */
+  readonly text: string;
+  /** `kind:digits`; '' when no fence is known. */
+  readonly version: string;
+  readonly tier: 'local' | 'redis';
+  /** Since this tier stored it, milliseconds; null where the tier does not tell. */
+  readonly ageMs: number | null;
+}
+
+/** What the HTTP server asks of the app. */
+export interface AppView {
+  readonly instance: string;
+  /** Progress of this process; touches no dependency. */
+  live(): { readonly live: boolean; readonly reason: string };
+  /** What is missing before this process can do its work; empty: ready. */
+  missing(): Promise<readonly string[]>;
+  /** @throws E_NOT_FOUND for an unknown service, E_REDIS_UNAVAILABLE */
+  get(service: string, id: string): Promise<RecordView | undefined>;
+  /** What is wrong with a message, before it is taken; undefined: nothing. */
+  check(message: Message): Promise<CachewrightError | undefined>;
+  /** Enqueues and returns once Redis has confirmed. @throws E_ENQUEUE_FAILED */
+  submit(messages: readonly Message[]): Promise<void>;
+  /** How durable the queue's Redis is set up, e.g. `aof everysec`. */
+  durability(): Promise<string>;
+  /** Remembers which ids answered a request, or tells those of an earlier one with this key. @throws E_IDEMPOTENCY_REUSED */
+  remember(key: string, contentHash: string, ids: readonly string[]): Promise<readonly string[]>;
+  trail(query: AuditQuery): Promise<AuditRecord[]>;
+  readonly queues: readonly BoardQueue[];
+}

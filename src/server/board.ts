@@ -1,0 +1,41 @@
+import { createBullBoard } from '@bull-board/api';
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
+import { FastifyAdapter } from '@bull-board/fastify';
+import type { Queue } from 'bullmq';
+import type { FastifyInstance } from 'fastify';
+import { type ChunkData, describeChunk } from '../core/chunk.ts';
+
+/** A queue as the board shows it. */
+export type BoardQueue = Queue;
+
+const PATH = '/queues';
+
+/** bull-board at `/queues`, read-only: chunks as readable JSON, dead letters with their bytes and reasons. */
+export async function boardRoutes(server: FastifyInstance, queues: readonly BoardQueue[]): Promise<void> {
+  const board = new FastifyAdapter();
+  const adapters = queues.map((queue) => {
+    const adapter = new BullMQAdapter(queue, { readOnlyMode: true });
+    adapter.setFormatter('data', (data: unknown) => (isChunk(data) ? describeChunk(data) : data));
+    return adapter;
+  });
+  createBullBoard({
+    queues: adapters,
+    serverAdapter: board,
+    options: { uiConfig: { boardTitle: 'Cachewright' } },
+  });
+  board.setBasePath(PATH);
+  // bull-board asks a font host on the internet; a console for operators talks to its own server only.
+  server.addHook('onSend', async (request, reply) => {
+    if (request.url.startsWith(PATH)) {
+      reply.header(
+        'content-security-policy',
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
+      );
+    }
+  });
+  await server.register(board.registerPlugin(), { prefix: PATH });
+}
+
+function isChunk(data: unknown): data is ChunkData {
+  return typeof data === 'object' && data !== null && 'values' in data && 'positions' in data;
+}

@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import type { FastifyInstance } from 'fastify';
+import { ulid } from 'ulid';
+import { type Message, messageId } from '../core/change.ts';
+import { fail, reasonOf } from '../core/errors.ts';
+import { itemsAt } from '../core/json-text.ts';
+import type { AppView } from './app-view.ts';
+import { sendProblem } from './problem.ts';
+
+/**
+ * `POST /v1/changes`: one message (a JSON object), an array of them, or NDJSON. Answers 202 with the message ids once
+ * the queue's Redis has confirmed them. A message that would be rejected is refused here, and with it the whole
+ * request: nothing is taken half. With `Idempotency-Key` a repeat gets the same ids and runs once.
+ */
+export function changeRoutes(server: FastifyInstance, app: AppView, maxBodyBytes: number): void {
+  server.addContentTypeParser(
+    ['application/json', 'application/x-ndjson', 'application/ndjson'],
+    { parseAs: 'string', bodyLimit: maxBodyBytes },
+    (_request, body, done) => done(null, body),
+  );
+  server.post<{ Body: string | undefined }>('/v1/changes', async (request, reply) => {
+    const texts = textsOf(String(request.body ?? ''), String(request.headers['content-type'] ?? ''));
+    const now = Date.now();
+    const messages = texts.map((text) => httpMessage(ulid(now), now, text));
+    const errors = (await Promise.all(messages.map((message) => app.check(message)))).flatMap(
+      (error, index) => (error === undefined ? [] : [{ index, error }]),
+    );
+    const first = errors[0];
+    if (first !== undefined) {
+      return sendProblem(reply, first.error, {
+        errors: errors
+          .slice(0, 100)
+          .map(({ index, error }) => ({ index, code: error.code, detail: error.message })),
+      });
+    }
+    const agreed = await agreedMessages(app, request.headers['idempotency-key'], texts, messages);
+    await app.submit(agreed);
+    return reply
+      .code(202)
+      .send({ messages: agreed.map(({ origin }) => messageId(origin)), durability: await app.durability() });
+  });
+}
+
+function httpMessage(position: string, timestampMs: number, text: string): Message {
+  const origin = { stream: 'http', epoch: 0, position };
+  return { origin, timestampMs, key: null, value: text, headers: [] };
+}
+
+/** The exact texts of the messages in a body. */
+function textsOf(body: string, contentType: string): string[] {
+  const texts = contentType.includes('ndjson')
+    ? body.split('\n').filter((line) => line.trim() !== '')
+    : jsonTexts(body);
+  if (texts.length === 0) throw fail('E_REQUEST_INVALID', { reason: 'the body holds no message' });
+  return texts;
+}
+
+function jsonTexts(body: string): string[] {
+  if (!body.trimStart().startsWith('[')) return body.trim() === '' ? [] : [body.trim()];
+  try {
+    JSON.parse(body);
+  } catch (thrown) {
+    throw fail('E_REQUEST_INVALID', { reason: reasonOf(thrown) }, { cause: thrown });
+  }
+  return itemsAt(body, []);
+}
+
+/** The messages under the ids that an earlier request with this key was answered with, if there was one. */
+async function agreedMessages(
+  app: AppView,
+  key: string | string[] | undefined,
+  texts: readonly string[],
+  messages: readonly Message[],
+): Promise<readonly Message[]> {
+  if (typeof key !== 'string' || key === '') return messages;
+  const contentHash = createHash('sha256').update(JSON.stringify(texts)).digest('base64url');
+  const positions = messages.map(({ origin }) => origin.position);
+  const agreed = await app.remember(key, contentHash, positions);
+  return messages.map((message, index) => ({
+    ...message,
+    origin: { ...message.origin, position: agreed[index] ?? message.origin.position },
+  }));
+}
