@@ -1,33 +1,31 @@
 /**
- * The fence: one Lua script that decides a whole group of writes and writes value and fence together.
- * The decisions are tabled in docs/versions.md; `memory-tiers.ts` says the same in TypeScript, and one suite holds both to it.
+ * The fence: one Lua script that decides a whole group of writes, and writes value and fence together. What it decides is
+ * tabled in docs/versions.md; `memory-tiers.ts` says the same in TypeScript, and one suite holds both to it.
  */
-import { createHash } from 'node:crypto';
-import { messageId } from '../core/change.ts';
-import { fail } from '../core/errors.ts';
-import { decodeFence, encodeFence, FENCE_FORMAT, fenceKeyOf } from '../core/fence.ts';
-import type { TierResult, TierWrite } from '../core/ports.ts';
 
 /**
- * KEYS: the n value keys, then their n fence keys.
- * ARGV: a letter per write (see {@link letterOf}), the stride, then per write its text and its new fence; from stride 3
- * on also the fence seen, and with stride 5 the lives of value and fence in milliseconds (0: no expiry).
+ * KEYS: the n value keys, then their n fence keys. ARGV: one letter per write, the stride, then per write as many
+ * arguments as the stride says: text, new fence, fence seen, life of the value and life of the fence in milliseconds
+ * (0: no expiry). An ordinary group has stride 2. `redis-fence-call.ts` makes these and names the letters.
  *
- * A group of ordinary upserts (every fence lower, nothing expires) costs one MGET and one MSET; everything else is looked
- * at key by key. Versions are compared as text, since Lua numbers are doubles; only digits are ever compared with `<`,
- * which obeys the server's locale.
+ * An ordinary group (upserts, nothing expires, every fence live and lower or no key known) costs one MGET of the fences,
+ * a STRLEN per known value (it finds another program's type before MSET, which takes any, replaces it) and one MSET;
+ * everything else is looked at key by key. Versions stay text, since Lua's numbers are doubles, and are compared byte by
+ * byte: Lua's `<` obeys the server's locale and is used on digits of one length only.
  *
- * Returns 1 when every write was set without a remark, else one text per write, see {@link resultOf}.
+ * Returns 1 when every write was set without a remark, else a text per write: see `redis-fence-call.ts`.
  */
 export const FENCE_SCRIPT = `
-local n, modes, stride = #KEYS / 2, ARGV[1], tonumber(ARGV[2])
-local find, sub, byte, match = string.find, string.sub, string.byte, string.match
+local n, letters, stride = #KEYS / 2, ARGV[1], tonumber(ARGV[2])
+local find, sub, byte, match, lower = string.find, string.sub, string.byte, string.match, string.lower
 local fences = redis.call('MGET', unpack(KEYS, n + 1, 2 * n))
-local replies, plain, bare, sets, setOf, gone = {}, true, {}, {}, {}, {}
+local replies, isPlain, bare = {}, true, {}
+local sets, setBy, gone = {}, {}, {}
 
-local function parse(fence)
-  return match(fence, '^1|([lto])|([cto%-])|(%d*)|([^|]*)|(%d+)|(.*)$')
-end
+local function argument(i, name) return ARGV[2 + (i - 1) * stride + name] end
+local TEXT, FENCE, SEEN, VALUE_MS, FENCE_MS = 1, 2, 3, 4, 5
+
+local function parse(fence) return match(fence, '^1|([lto])|([cto%-])|(%d*)|([^|]*)|(%d+)|(.*)$') end
 
 local function compareBytes(a, b)
   for i = 1, math.min(#a, #b) do
@@ -42,160 +40,157 @@ local function compareDigits(a, b)
   return compareBytes(a, b)
 end
 
-local function comparePositions(a, b)
-  if match(a, '^%d+$') and match(b, '^%d+$') then return compareDigits(a, b) end
-  return compareBytes(a, b)
+-- nil: the two are of different streams or epochs
+local function comparePlaces(new, stream, epoch, position)
+  local _, _, _, newStream, newEpoch, newPosition = parse(new)
+  if stream ~= newStream or epoch ~= newEpoch then return nil end
+  if find(position .. newPosition, '^%d+$') then return compareDigits(newPosition, position) end
+  return compareBytes(newPosition, position)
 end
 
-local function hasText(key)
+-- whether a text is there, and the reply when something else is; an empty text counts as none
+local function look(key)
   local length = redis.pcall('STRLEN', key)
-  if type(length) == 'table' then return nil, 'X' .. length.err end
+  if type(length) == 'table' then return false, 'X' .. length.err end
   return length > 0
 end
 
+local function setOne(key, text, lifeMs)
+  if lifeMs == '0' then return redis.pcall('SET', key, text) end
+  return redis.pcall('SET', key, text, 'PX', lifeMs)
+end
+
+local function writeTimed(i, fence, isDelete)
+  local done = setOne(KEYS[n + i], fence, argument(i, FENCE_MS))
+  if not done.err and not isDelete then done = setOne(KEYS[i], argument(i, TEXT), argument(i, VALUE_MS)) end
+  if done.err then return 'X' .. done.err end
+  if isDelete then redis.call('DEL', KEYS[i]) end
+end
+
+-- nil, or the reply when the write failed
 local function write(i, fence, isDelete)
-  local at = 2 + (i - 1) * stride
-  if stride == 5 then
-    local fencePx, done = ARGV[at + 5]
-    if fencePx == '0' then done = redis.pcall('SET', KEYS[n + i], fence)
-    else done = redis.pcall('SET', KEYS[n + i], fence, 'PX', fencePx) end
-    if not done.err and not isDelete then
-      if ARGV[at + 4] == '0' then done = redis.pcall('SET', KEYS[i], ARGV[at + 1])
-      else done = redis.pcall('SET', KEYS[i], ARGV[at + 1], 'PX', ARGV[at + 4]) end
-    end
-    if done.err then return 'X' .. done.err end
-    if isDelete then redis.call('DEL', KEYS[i]) end
-    return
-  end
+  if stride == FENCE_MS then return writeTimed(i, fence, isDelete) end
   local m = #sets
   sets[m + 1], sets[m + 2] = KEYS[n + i], fence
-  if isDelete then gone[#gone + 1] = KEYS[i] else sets[m + 3], sets[m + 4] = KEYS[i], ARGV[at + 1] end
-  setOf[#setOf + 1] = i
+  if isDelete then gone[#gone + 1] = KEYS[i] else sets[m + 3], sets[m + 4] = KEYS[i], argument(i, TEXT) end
+  setBy[#setBy + 1] = i
 end
 
-local function tombstone(i, fence, note)
-  local _, foreign = hasText(KEYS[i])
-  return foreign or write(i, fence, true) or ('E' .. note)
+local function upsert(i, fence, note) return write(i, fence, false) or 'S' .. note end
+
+-- an upsert over what may be another program's
+local function replace(i, fence, note)
+  local _, foreign = look(KEYS[i])
+  return foreign or upsert(i, fence, note)
 end
 
-local function upsert(i, fence, note)
-  return write(i, fence, false) or ('S' .. note)
+local function bury(i, fence, note)
+  local _, foreign = look(KEYS[i])
+  return foreign or write(i, fence, true) or 'E' .. note
 end
 
-local function decideBare(i, mode, new)
-  local _, foreign = hasText(KEYS[n + i])
+local function decideBare(i, letter, new)
+  local _, isForeign = look(KEYS[n + i])
+  if isForeign then return isForeign end
+  local isThere, foreign = look(KEYS[i])
   if foreign then return foreign end
-  local there, foreign = hasText(KEYS[i])
-  if foreign then return foreign end
-  local lower = string.lower(mode)
-  if lower == 's' or lower == 'o' or mode == 'z' or mode == 'x' then return 'C' end
-  local note = there and (lower == 'u' and 'i' or 'v') or ''
-  if mode == 'y' or mode ~= lower then return tombstone(i, new, note) end
+  local small = lower(letter)
+  if small == 's' or small == 'o' or small == 'z' or small == 'x' then return 'C' end
+  local note = isThere and (small == 'u' and 'i' or 'v') or ''
+  if small == 'y' or small ~= letter then return bury(i, new, note) end
   return upsert(i, new, note)
 end
 
-local function decideUnversioned(i, mode, new, cur, state, kind, digits, stream, epoch, position)
-  local _, _, _, newStream, newEpoch, newPosition = parse(new)
-  if stream == newStream and epoch == newEpoch then
-    local order = comparePositions(newPosition, position)
-    if order < 0 then return 'Ro' .. cur end
-    if order == 0 and state ~= 'l' then return 'E' end
-  end
-  if mode ~= 'z' or ARGV[2 + (i - 1) * stride + 3] ~= cur then return 'C' end
-  if state == 'o' then return tombstone(i, new, '') end
-  return tombstone(i, '1|t|' .. kind .. '|' .. digits .. sub(new, 7), '')
+local function decideUnversioned(i, letter, new, old, state, kind, digits, stream, epoch, position)
+  local order = comparePlaces(new, stream, epoch, position)
+  if order and order < 0 then return 'Ro' .. old end
+  if order == 0 and state ~= 'l' then return 'E' end
+  if letter ~= 'z' or argument(i, SEEN) ~= old then return 'C' end
+  if state == 'o' then return bury(i, new, '') end
+  return bury(i, '1|t|' .. kind .. '|' .. digits .. sub(new, 7), '')
 end
 
-local function decideTie(i, new, cur, stream, epoch, position)
-  local there, foreign = hasText(KEYS[i])
+local function decideEqual(i, new, old, stream, epoch, position)
+  local isThere, foreign = look(KEYS[i])
   if foreign then return foreign end
-  local _, _, _, newStream, newEpoch, newPosition = parse(new)
-  if stream == newStream and epoch == newEpoch then
-    local order = comparePositions(newPosition, position)
-    if order < 0 then return 'Ro' .. cur end
-    if order == 0 and there then return '=' end
-    return upsert(i, new, '')
-  end
-  if not there then return upsert(i, new, '') end
-  if redis.call('GET', KEYS[i]) == ARGV[2 + (i - 1) * stride + 1] then return '=' end
-  return 'Re' .. cur
+  local order = comparePlaces(new, stream, epoch, position)
+  if order and order < 0 then return 'Ro' .. old end
+  if not isThere or (order and order > 0) then return upsert(i, new, '') end
+  if order == 0 or redis.call('GET', KEYS[i]) == argument(i, TEXT) then return '=' end
+  return 'Re' .. old
 end
 
-local function decide(i, mode, new, cur)
-  local state, kind, digits, stream, epoch, position = parse(cur)
-  if not state then return 'F' .. cur end
-  if mode == 'x' or mode == 'y' or mode == 'z' then
-    return decideUnversioned(i, mode, new, cur, state, kind, digits, stream, epoch, position)
+local function decide(i, letter, new, old)
+  local state, kind, digits, stream, epoch, position = parse(old)
+  if not state then return 'F' .. old end
+  local small = lower(letter)
+  if byte(small) >= 120 then
+    return decideUnversioned(i, letter, new, old, state, kind, digits, stream, epoch, position)
   end
-  local lower = string.lower(mode)
-  local isDelete = mode ~= lower
+  local isDelete = small ~= letter
   if state == 'o' then
-    if lower ~= 'u' and (lower ~= 'o' or ARGV[2 + (i - 1) * stride + 3] ~= cur) then return 'C' end
-    if isDelete then return tombstone(i, new, '') end
-    return upsert(i, new, lower == 'u' and 'i' or '')
+    if small ~= 'u' and (small ~= 'o' or argument(i, SEEN) ~= old) then return 'C' end
+    if isDelete then return bury(i, new, '') end
+    return replace(i, new, small == 'u' and 'i' or '')
   end
   local _, newKind, newDigits = parse(new)
-  if newKind ~= kind then return 'K' .. kind end
+  if newKind ~= kind then return 'K' .. old end
   local order = compareDigits(newDigits, digits)
-  if order < 0 then return 'Ro' .. cur end
-  if isDelete then
-    if order == 0 and state == 't' then return 'E' end
-    return tombstone(i, new, '')
-  end
-  if order > 0 then
-    local _, foreign = hasText(KEYS[i])
-    return foreign or upsert(i, new, '')
-  end
-  if state == 't' then return 'Rt' .. cur end
-  return decideTie(i, new, cur, stream, epoch, position)
+  if order < 0 then return 'Ro' .. old end
+  if isDelete then return order == 0 and state == 't' and 'E' or bury(i, new, '') end
+  if order > 0 then return replace(i, new, '') end
+  if state == 't' then return 'Rt' .. old end
+  return decideEqual(i, new, old, stream, epoch, position)
 end
 
-local function isOrdinary(i, mode, new, cur)
-  local a, _, b, _, c = byte(cur, 1, 5)
-  if a ~= 49 or b ~= 108 or c ~= byte(new, 5) or mode > 122 or mode < 97 then return false end
-  local to, newTo = find(cur, '|', 7, true), find(new, '|', 7, true)
+-- an upsert (small letter below x) with a higher version of the same kind over a live fence: decided without taking it apart
+local function isOrdinary(letter, new, old)
+  if letter < 97 or letter > 119 then return false end
+  local format, _, state, _, kind = byte(old, 1, 5)
+  if format ~= 49 or state ~= 108 or kind ~= byte(new, 5) then return false end
+  local to, newTo = find(old, '|', 7, true), find(new, '|', 7, true)
   if not to or newTo < to then return false end
-  return newTo > to or sub(new, 7, newTo - 1) > sub(cur, 7, to - 1)
+  return newTo > to or sub(new, 7, newTo - 1) > sub(old, 7, to - 1)
+end
+
+local function note(i, reply)
+  replies[i] = reply
+  if reply ~= 'S' then isPlain = false end
 end
 
 for i = 1, n do
-  local cur, mode, new = fences[i], byte(modes, i), ARGV[2 + (i - 1) * stride + 2]
-  if not cur then
+  local old, new = fences[i], argument(i, FENCE)
+  if not old then
     bare[#bare + 1] = i
-  elseif mode < 120 and isOrdinary(i, mode, new, cur) then
-    --CHECK
-    local bad = write(i, new, false)
-    replies[i] = bad or 'S'
-    if bad then plain = false end
+  elseif isOrdinary(byte(letters, i), new, old) then
+    note(i, replace(i, new, ''))
   else
-    replies[i], plain = decide(i, sub(modes, i, i), new, cur), false
+    note(i, decide(i, sub(letters, i, i), new, old))
   end
 end
 
+local areFree = false
 if #bare > 0 then
   local asked = {}
   for at, i in ipairs(bare) do asked[2 * at - 1], asked[2 * at] = KEYS[i], KEYS[n + i] end
-  local isEmpty = redis.call('EXISTS', unpack(asked)) == 0
-  for _, i in ipairs(bare) do
-    local mode = byte(modes, i)
-    if isEmpty and (mode == 117 or mode == 110) then
-      local bad = write(i, ARGV[2 + (i - 1) * stride + 2], false)
-      replies[i] = bad or 'S'
-      if bad then plain = false end
-    else
-      replies[i], plain = decideBare(i, sub(modes, i, i), ARGV[2 + (i - 1) * stride + 2]), false
-    end
+  areFree = redis.call('EXISTS', unpack(asked)) == 0
+end
+for _, i in ipairs(bare) do
+  local letter = sub(letters, i, i)
+  if areFree and (letter == 'u' or letter == 'n') then
+    note(i, upsert(i, argument(i, FENCE), ''))
+  else
+    note(i, decideBare(i, letter, argument(i, FENCE)))
   end
 end
 
 if #sets > 0 then
   local done = redis.pcall('MSET', unpack(sets))
   if done.err then
-    for _, i in ipairs(setOf) do replies[i] = 'X' .. done.err end
-    return replies
+    for _, i in ipairs(setBy) do note(i, 'X' .. done.err) end
+  elseif #gone > 0 then
+    redis.call('DEL', unpack(gone))
   end
-  if #gone > 0 then redis.call('DEL', unpack(gone)) end
 end
-if plain then return 1 end
-return replies
+return isPlain and 1 or replies
 `;

@@ -199,6 +199,7 @@ export const catalogue = {
     'Redis refused to write {key}: {reason}.',
     'Another program may use this key for another type; mend that and redrive.',
   ),
+  E_REDIS_READ: entry('retry', 'Redis did not answer: {reason}.', 'Look at Redis; the run is retried.'),
   E_FENCE_CHANGED: entry(
     'retry',
     'The fence of {key} changed while its record was being read.',

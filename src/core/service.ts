@@ -89,15 +89,46 @@ export interface DecodedChange {
   readonly record?: unknown;
 }
 
-/** How the messages of one topic (or other stream) are read. The default is the original's form. */
+/**
+ * How the messages of one topic (or other stream) are read. Pointers are JSON pointers split into tokens; the default
+ * is the original's form, {@link originalForm}.
+ */
 export interface TopicMapping {
   /** Fixed service of this topic; undefined: the message's `serviceId`. */
   readonly service: string | undefined;
-  /** JSON pointer of the id, or `key` for the Kafka key. */
-  readonly id: string;
-  readonly op: string;
-  /** What a null value (a Kafka tombstone) means. */
+  /**
+   * Pointers of the id, tried in order until one leads to a value, or `key` for the text of the Kafka key.
+   * A configuration gives one pointer or a list: `["/after/id", "/before/id"]` also reads Debezium's deletes.
+   */
+  readonly id: readonly (readonly string[])[] | 'key';
+  /**
+   * Pointer of the operation: `upsert` or `delete`, or Debezium's `c`, `r`, `u` (upsert) and `d` (delete); a missing
+   * field or null means upsert.
+   */
+  readonly op: readonly string[];
+  /**
+   * Pointer of the record inside the message (Debezium's `/after`); undefined: the whole message is the record. Fields
+   * of a version rule `from: "record"` are looked for in it.
+   */
+  readonly record: readonly string[] | undefined;
+  /**
+   * What a null value (a Kafka tombstone) means. `delete` needs `service`; the id is the key's text, or, when `id` has
+   * pointers and the key is a JSON object, that object's field with the pointers' last name (`{"id":200}`, also below `payload`).
+   */
   readonly nullValue: 'reject' | 'delete';
-  /** A decoder of the user's own: one change, several (each becomes a run), or undefined (nothing to do: `ignored`). */
+  /**
+   * A decoder of the user's own: one change, several (each becomes a run), or undefined (nothing to do: `ignored`).
+   * It is given every message that is small enough, whatever its value; the other settings then do nothing.
+   */
   readonly decode: ((message: Message) => DecodedChange | readonly DecodedChange[] | undefined) | undefined;
 }
+
+/** `{"serviceId": string, "id": string | integer, "op"?: "upsert" | "delete", …}`, the whole message being the record. */
+export const originalForm: TopicMapping = {
+  service: undefined,
+  id: [['id']],
+  op: ['op'],
+  record: undefined,
+  nullValue: 'reject',
+  decode: undefined,
+};

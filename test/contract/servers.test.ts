@@ -4,8 +4,6 @@ import { Client } from 'pg';
 import { describe, expect, it } from 'vitest';
 import { describeWith } from '../support/needs.ts';
 import { startHttpSource } from '../support/servers/http-source.ts';
-import { ensureKafkaJars } from '../support/servers/kafka-jars.ts';
-import { createKafkaTools } from '../support/servers/kafka-tools.ts';
 import { startPostgres } from '../support/servers/postgres.ts';
 import { startChild, waitFor } from '../support/servers/process.ts';
 import { startProxy } from '../support/servers/proxy.ts';
@@ -89,16 +87,15 @@ describeWith(['postgres'], 'a private Postgres', () => {
 
 describeWith(['kafka'], 'the shared Kafka', () => {
   it('takes messages from its own console producer and resets offsets', async () => {
-    const { brokers } = await sharedKafka();
-    const tools = createKafkaTools(brokers, await ensureKafkaJars('4.3.1'));
+    const kafka = await sharedKafka();
     const [topic, groupId] = [uniqueName('topic'), uniqueName('group')];
-    await tools.createTopic(topic, { partitions: 2 });
-    await tools.consoleProduce(topic, ['one', 'two']);
-    await tools.resetOffsets(groupId, topic, ['--to-earliest']);
+    await kafka.createTopic(topic, { partitions: 2 });
+    await kafka.consoleProduce(topic, ['one', 'two']);
+    await kafka.resetOffsets(groupId, topic, ['--to-earliest']);
 
     const consumer = new Kafka({
       clientId: 'test',
-      brokers: [...brokers],
+      brokers: [...kafka.brokers],
       logLevel: logLevel.NOTHING,
     }).consumer({ groupId });
     const seen: string[] = [];
@@ -108,7 +105,7 @@ describeWith(['kafka'], 'the shared Kafka', () => {
     await waitFor(() => seen.length === 2, { what: 'both messages', timeoutMs: 20_000 });
     await consumer.disconnect();
     expect(seen.sort()).toEqual(['one', 'two']);
-    await tools.deleteTopic(topic);
+    await kafka.deleteTopic(topic);
   });
 });
 

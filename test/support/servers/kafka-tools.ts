@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { type Admin, Kafka, logLevel } from 'kafkajs';
+import { ensureKafkaJars, type KafkaVersion } from './kafka-jars.ts';
 import { waitFor } from './process.ts';
 
 export interface TopicShape {
@@ -26,21 +27,24 @@ export interface KafkaTools {
   resetOffsets(group: string, topic: string, spec: readonly string[]): Promise<string>;
 }
 
-export function createKafkaTools(brokers: readonly string[], classPath: string): KafkaTools {
+/** The one tool whose class moved between the two versions. */
+const CONSOLE_PRODUCER: Readonly<Record<KafkaVersion, string>> = {
+  '4.3.1': 'org.apache.kafka.tools.ConsoleProducer',
+  '3.9.2': 'kafka.tools.ConsoleProducer',
+};
+
+/** Tools for a running cluster, of the version the cluster runs. */
+export function createKafkaTools(brokers: readonly string[], version: KafkaVersion = '4.3.1'): KafkaTools {
   const bootstrap = ['--bootstrap-server', brokers.join(',')];
   return {
     createTopic: (name, shape = {}) => withAdmin(brokers, (admin) => createTopic(admin, name, shape)),
     deleteTopic: (name) => withAdmin(brokers, (admin) => deleteTopic(admin, name)),
     async consoleProduce(topic, lines, args = []) {
       const input = lines.map((line) => `${line}\n`).join('');
-      await runJava(
-        classPath,
-        ['org.apache.kafka.tools.ConsoleProducer', ...bootstrap, '--topic', topic, ...args],
-        input,
-      );
+      await runJava(version, [CONSOLE_PRODUCER[version], ...bootstrap, '--topic', topic, ...args], input);
     },
     resetOffsets: (group, topic, spec) =>
-      runJava(classPath, [
+      runJava(version, [
         'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand',
         ...bootstrap,
         '--group',
@@ -55,7 +59,8 @@ export function createKafkaTools(brokers: readonly string[], classPath: string):
 }
 
 /** Runs a Kafka tool to its end and returns what it printed. */
-export function runJava(classPath: string, args: readonly string[], input = ''): Promise<string> {
+export async function runJava(version: KafkaVersion, args: readonly string[], input = ''): Promise<string> {
+  const classPath = await ensureKafkaJars(version);
   return new Promise((resolve, reject) => {
     const child = spawn('java', [...FAST_START, '-Xmx256m', '-cp', classPath, ...args]);
     let output = '';

@@ -54,7 +54,8 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
   const { brokers: count = 1, mode = 'kraft', saslUsers = {} } = options;
   const hasSasl = Object.keys(saslUsers).length > 0;
   if (hasSasl && (count !== 1 || mode !== 'kraft')) throw new Error('saslUsers needs a single KRaft broker');
-  const classPath = await ensureKafkaJars(mode === 'kraft' ? '4.3.1' : '3.9.2');
+  const version = mode === 'kraft' ? '4.3.1' : '3.9.2';
+  const classPath = await ensureKafkaJars(version);
   const plans = await Promise.all(
     Array.from({ length: count }, (_, index) => planBroker(index + 1, hasSasl)),
   );
@@ -66,7 +67,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
     settings: options.settings ?? {},
   };
   const clusterId = randomBytes(16).toString('base64url');
-  await Promise.all(plans.map((plan) => prepare(cluster, plan, clusterId, classPath)));
+  await Promise.all(plans.map((plan) => prepare(cluster, plan, clusterId)));
 
   const brokers = plans.map(({ port }) => `${HOST}:${port}`);
   const children = plans.map((plan) => spawnBroker(plan, classPath, options));
@@ -84,7 +85,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
   await Promise.all(plans.map((_, index) => waitForBroker(index)));
 
   return {
-    ...createKafkaTools(brokers, classPath),
+    ...createKafkaTools(brokers, version),
     brokers,
     saslBrokers: plans.flatMap(({ saslPort }) => (saslPort === undefined ? [] : [`${HOST}:${saslPort}`])),
     zookeeper: cluster.zookeeper,
@@ -117,12 +118,7 @@ async function planBroker(id: number, hasSasl: boolean): Promise<BrokerPlan> {
   return { id, dir: privateDir(`kafka-${id}`), port, controllerPort, saslPort };
 }
 
-async function prepare(
-  cluster: ClusterPlan,
-  plan: BrokerPlan,
-  clusterId: string,
-  classPath: string,
-): Promise<void> {
+async function prepare(cluster: ClusterPlan, plan: BrokerPlan, clusterId: string): Promise<void> {
   const file = join(plan.dir, 'server.properties');
   writeFileSync(file, brokerConfig(cluster, plan));
   if (cluster.zookeeper !== undefined) return;
@@ -130,7 +126,7 @@ async function prepare(
     '--add-scram',
     `SCRAM-SHA-256=[name=${name},password=${password}]`,
   ]);
-  await runJava(classPath, [
+  await runJava('4.3.1', [
     'kafka.tools.StorageTool',
     'format',
     `--cluster-id=${clusterId}`,

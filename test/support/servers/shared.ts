@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import { inject } from 'vitest';
 import { z } from 'zod';
+import { createKafkaTools, type KafkaTools } from './kafka-tools.ts';
 
 /*
  * The asking side of `global.ts`: addresses of the servers a whole run shares. Be a good guest: unique topic, group,
@@ -18,12 +19,16 @@ const kafkaAddress = z.object({ brokers: z.array(z.string()) });
 const redisAddress = z.object({ url: z.string(), host: z.string(), port: z.number() });
 const postgresAddress = z.object({ url: z.string() });
 
-export type SharedKafka = Readonly<z.infer<typeof kafkaAddress>>;
+/** The run's broker, with Kafka's own tools for it. */
+export interface SharedKafka extends KafkaTools {
+  readonly brokers: readonly string[];
+}
 export type SharedRedis = Readonly<z.infer<typeof redisAddress>>;
 
 /** One KRaft broker (Kafka 4.3.1) for the run; started when first asked for, about five seconds. */
 export async function sharedKafka(): Promise<SharedKafka> {
-  return kafkaAddress.parse(await askFor('kafka'));
+  const { brokers } = kafkaAddress.parse(await askFor('kafka'));
+  return { brokers, ...createKafkaTools(brokers) };
 }
 
 /** One Redis for the run: `noeviction`, no append-only file. */

@@ -1,0 +1,127 @@
+/** Calls of the fence script: its arguments from a group of writes, and results from what it returns. */
+import { messageId } from '../core/change.ts';
+import { fail } from '../core/errors.ts';
+import { decodeFence, encodeFence, FENCE_FORMAT, fenceKeyOf } from '../core/fence.ts';
+import type { TierResult, TierWrite } from '../core/ports.ts';
+
+/**
+ * The letter of a write. Upserts: `u` the fence was not looked at (an inline record), `n` there was none, `s` a fence
+ * was seen, `o` an observed tombstone was seen (only then its text matters). Deletes with a version: the same in
+ * capitals. Deletes without one: `x` not looked at, `y` there was none, `z` a fence was seen.
+ */
+function letterOf({ op, version, seen }: TierWrite): string {
+  if (version === null) {
+    if (seen === undefined) return 'x';
+    return seen === null ? 'y' : 'z';
+  }
+  const letter = seen === undefined ? 'u' : seen === null ? 'n' : seen.charAt(2) === 'o' ? 'o' : 's';
+  return op === 'upsert' ? letter : letter.toUpperCase();
+}
+
+/** The fence a write leaves behind; that of a delete without version is completed by the script. */
+export function fenceAfter({ key, op, version, origin }: TierWrite): string {
+  if (op === 'upsert') {
+    if (version === null) throw fail('E_UNEXPECTED', { what: `an upsert of ${key} without a version` });
+    return encodeFence('live', version, origin);
+  }
+  return encodeFence(version === null ? 'observed' : 'tombstone', version, origin);
+}
+
+/** How long value and fence of a write live, milliseconds; 0: no expiry. A fence outlives its value by `fenceTtlMs`. */
+export function livesOf({ op, ttlMs, fenceTtlMs }: TierWrite): readonly [valueMs: number, fenceMs: number] {
+  if (op === 'delete') return [0, Math.round(fenceTtlMs)];
+  if (ttlMs <= 0) return [0, 0];
+  const valueMs = Math.max(1, Math.round(ttlMs));
+  return [valueMs, fenceTtlMs > 0 ? valueMs + Math.round(fenceTtlMs) : 0];
+}
+
+/** KEYS and ARGV of one call, in the order EVALSHA takes them. */
+export function argumentsOf(writes: readonly TierWrite[]): string[] {
+  const letters = writes.map(letterOf).join('');
+  const stride = strideOf(writes, letters);
+  const args = writes.map(({ key }) => key);
+  for (const { key } of writes) args.push(fenceKeyOf(key));
+  args.push(letters, String(stride));
+  for (const write of writes) {
+    args.push(write.text, fenceAfter(write));
+    if (stride > 2) args.push(write.seen ?? '');
+    if (stride > 3) args.push(...livesOf(write).map(String));
+  }
+  return args;
+}
+
+function strideOf(writes: readonly TierWrite[], letters: string): 2 | 3 | 5 {
+  if (writes.some((write) => (write.op === 'upsert' ? write.ttlMs : write.fenceTtlMs) > 0)) return 5;
+  return /[oz]/i.test(letters) ? 3 : 2;
+}
+
+const SET: TierResult = Object.freeze({ kind: 'set', note: '' });
+const NOTES = { '': '', v: 'unfencedValue', i: 'unfencedInline' } as const;
+const REASONS: Readonly<Record<string, 'older' | 'tombstone' | 'tie'>> = { o: 'older', t: 'tombstone', e: 'tie' };
+
+/** The results of a call, in the order of its writes. */
+export function resultsOf(reply: unknown, writes: readonly TierWrite[]): TierResult[] {
+  if (reply === 1) return writes.map(() => SET);
+  if (!Array.isArray(reply) || reply.length !== writes.length) {
+    throw fail('E_UNEXPECTED', { what: 'the fence script answered with something else than one text per write' });
+  }
+  return writes.map(({ key }, index) => resultOf(String(reply[index]), key));
+}
+
+/**
+ * S set · = the same is there · E evicted (S and E with `v` or `i`: a value without fence was replaced) · C changed ·
+ * R refused, why (o, t, e), by which fence · K kinds differ, stored fence · F no fence of this format · X error of Redis.
+ */
+function resultOf(reply: string, key: string): TierResult {
+  const rest = reply.slice(1);
+  switch (reply.charAt(0)) {
+    case 'S':
+      return { kind: 'set', note: noteOf(rest) };
+    case 'E':
+      return { kind: 'evicted', note: noteOf(rest) };
+    case '=':
+      return { kind: 'same', note: '' };
+    case 'C':
+      return { kind: 'changed' };
+    case 'R':
+      return refusedBy(rest.slice(1), REASONS[rest.charAt(0)] ?? 'older');
+    case 'K':
+      return { kind: 'kindMismatch', stored: decodeFence(rest)?.version?.kind ?? '' };
+    case 'F':
+      return unreadableFence(key, rest);
+    default:
+      return failedWrite(key, rest);
+  }
+}
+
+function noteOf(letter: string): '' | 'unfencedValue' | 'unfencedInline' {
+  return letter === 'v' || letter === 'i' ? NOTES[letter] : '';
+}
+
+export function refusedBy(fence: string, reason: 'older' | 'tombstone' | 'tie'): TierResult {
+  const stored = decodeFence(fence);
+  const by = stored === undefined ? '' : messageId(stored.origin);
+  const version = stored?.version == null ? '' : `${stored.version.kind}:${stored.version.digits}`;
+  return { kind: 'refused', by, version, reason };
+}
+
+/** A text under the fence key that this program cannot read: a newer format, or not ours at all. */
+export function unreadableFence(key: string, text: string): TierResult {
+  const format = /^(\d{1,4})\|/.exec(text)?.[1];
+  if (format !== undefined && format !== String(FENCE_FORMAT)) {
+    return {
+      kind: 'failed',
+      error: fail('E_FORMAT_NEWER', { what: `fence of ${key}`, format, known: FENCE_FORMAT }),
+    };
+  }
+  const reason = `${fenceKeyOf(key)} holds something that is not a fence`;
+  return { kind: 'failed', error: fail('E_REDIS_WRITE', { key, reason }) };
+}
+
+/** A foreign type concerns the one key; everything else (out of memory, read-only replica) is Redis as a whole. */
+export function failedWrite(key: string, reason: string): TierResult {
+  const error = reason.startsWith('WRONGTYPE')
+    ? fail('E_REDIS_WRITE', { key, reason })
+    : fail('E_REDIS_UNAVAILABLE', { reason });
+  return { kind: 'failed', error };
+}

@@ -1,0 +1,129 @@
+import { EventEmitter } from 'node:events';
+import type { Log } from '../core/ports.ts';
+import type { TrailStep } from '../core/trail.ts';
+import type { ClosedExecution } from '../pipeline/attempt.ts';
+
+/** What happened to one message in one execution. */
+export interface MessageEvent {
+  readonly message: string;
+  readonly service: string;
+  readonly id: string;
+  readonly key: string;
+  /** Final, or the state it waits in. */
+  readonly state: string;
+  readonly attempts: number;
+  readonly supersededBy: string;
+  readonly error: { readonly code: string; readonly message: string; readonly next: string } | null;
+  /** When it is tried again, epoch milliseconds; 0: it does not wait. */
+  readonly dueMs: number;
+  readonly steps: readonly TrailStep[];
+}
+
+/** The events of an app, by name, with what they carry. */
+export interface CachewrightEvents {
+  /** An execution closed: how many messages, and the states they are in. */
+  chunk: [
+    chunk: {
+      job: string;
+      name: string;
+      execution: number;
+      messages: number;
+      states: Record<string, number>;
+      durationMs: number;
+    },
+  ];
+  /** A message has taken its steps in an execution. Computed only while somebody listens. */
+  message: [event: MessageEvent];
+  /** A message went to the dead letters. */
+  dead: [event: MessageEvent];
+  /** Ingest: what a partition did (`resumed`, `newEpoch`, `paused` …). */
+  ingest: [event: { stream: string; what: string; detail: string }];
+  ready: [];
+  closed: [];
+}
+
+export type AppEvents = EventEmitter<CachewrightEvents>;
+
+export function createEvents(): AppEvents {
+  return new EventEmitter<CachewrightEvents>();
+}
+
+/** Tells listeners and the log what a closed execution did. */
+export function announce(
+  events: AppEvents,
+  log: Log,
+  messages: 'all' | 'failures' | 'none',
+  closed: ClosedExecution,
+): void {
+  const { execution, runs, startedMs, endedMs } = closed;
+  const states: Record<string, number> = {};
+  for (const { state } of runs) states[state] = (states[state] ?? 0) + 1;
+  const durationMs = Math.round((endedMs - startedMs) * 100) / 100;
+  events.emit('chunk', {
+    job: execution.job,
+    name: execution.name,
+    execution: execution.execution,
+    messages: runs.length,
+    states,
+    durationMs,
+  });
+  if (messages !== 'none')
+    log.info(
+      { execution: execution.execution, messages: runs.length, ...states, ms: durationMs },
+      execution.name,
+    );
+  const isHeard = events.listenerCount('message') > 0;
+  for (const run of runs) {
+    const isBad = (run.dueMs > 0 && run.error !== undefined) || run.state === 'rejected' || run.state === 'gaveUp';
+    if (!isHeard && !isBad && messages !== 'all') continue;
+    const event = messageEventOf(run);
+    if (isHeard) events.emit('message', event);
+    if (messages === 'all') logSteps(log, event);
+    if (isBad && messages !== 'none') logFailure(log, event);
+    if (run.dueMs === 0 && isBad) events.emit('dead', event);
+  }
+}
+
+function messageEventOf(run: ClosedExecution['runs'][number]): MessageEvent {
+  const { change, error } = run;
+  const isOver = run.dueMs === 0 && run.state !== 'rejected' && run.state !== 'gaveUp';
+  return {
+    message: run.id,
+    service: change?.service.id ?? '',
+    id: change?.id ?? '',
+    key: change?.key ?? '',
+    state: run.state,
+    attempts: run.attempts,
+    supersededBy: run.supersededBy,
+    error:
+      error === undefined || isOver ? null : { code: error.code, message: error.message, next: error.next },
+    dueMs: run.dueMs,
+    steps: run.trail.entries(),
+  };
+}
+
+function logSteps(log: Log, event: MessageEvent): void {
+  for (const step of event.steps) {
+    log.info(
+      {
+        message: event.message,
+        ...(event.service !== '' && { service: event.service, id: event.id }),
+        ms: Math.round(step.durationMs * 100) / 100,
+        ...(step.to === 'superseded' && { supersededBy: event.supersededBy }),
+      },
+      `${step.from} → ${step.to} (${step.event})`,
+    );
+  }
+}
+
+function logFailure(log: Log, event: MessageEvent): void {
+  const fields = {
+    message: event.message,
+    ...(event.service !== '' && { service: event.service, id: event.id }),
+    attempts: event.attempts,
+    code: event.error?.code,
+  };
+  const text = `${event.error?.message ?? ''} ${event.error?.next ?? ''}`;
+  if (event.dueMs > 0) log.warn({ ...fields, againAt: new Date(event.dueMs).toISOString() }, text);
+  else log.error(fields, `${event.state}: ${text}`);
+}

@@ -1,0 +1,10 @@
+#!/usr/bin/env node
+/** The command's first breath: says what is wrong with an old Node before anything modern is loaded. */
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major < 22 || (major === 22 && minor < 19)) {
+  process.stderr.write(`cachewright needs Node 22.19 or newer; this is Node ${process.versions.node}.\n`);
+  process.exitCode = 2;
+} else {
+  const { main } = await import('./main.ts');
+  await main(process.argv);
+}

@@ -1,0 +1,42 @@
+import { asError, type CachewrightError } from '../core/errors.ts';
+
+/** Exit codes, the same for every command. */
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  difference: 3,
+  unreachable: 69,
+  interrupted: 130,
+  terminated: 143,
+} as const;
+
+const isColoured = (): boolean => process.stderr.isTTY === true && process.stderr.hasColors();
+const paint = (code: number, text: string): string => (isColoured() ? `\u001b[${code}m${text}\u001b[0m` : text);
+
+export const red = (text: string): string => paint(31, text);
+export const green = (text: string): string => paint(32, text);
+export const dim = (text: string): string => paint(2, text);
+
+/** Data goes to stdout. */
+export function print(text: string): void {
+  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+}
+
+/** Talk goes to stderr, unless `--quiet`. */
+export function say(text: string, quiet = false): void {
+  if (!quiet) process.stderr.write(`${text}\n`);
+}
+
+/** The exit code an error ends a command with. */
+export function exitCodeOf(error: CachewrightError): number {
+  if (error.outcome === 'refuse') return EXIT.usage;
+  return error.outcome === 'unreachable' ? EXIT.unreachable : EXIT.failed;
+}
+
+/** Says what went wrong and what to do, without a stack trace, and sets the exit code. */
+export function complain(thrown: unknown): void {
+  const error = asError(thrown);
+  process.stderr.write(`${red('error')} ${error.code}: ${error.message}\n${dim(error.next)}\n`);
+  process.exitCode = exitCodeOf(error);
+}
