@@ -2,6 +2,8 @@ import type { Cluster, Redis } from 'ioredis';
 import type { DeadLetter } from '../core/ports.ts';
 
 /**
+ * Our fields in BullMQ's job hash begin with `cw-`: its own (`progress` among them) have meanings of their own.
+ *
  * Ends an execution in one step (design: "Closing an execution is one step"). BullMQ's own `updateData` checks that the
  * job exists but not who holds its lock, so a stalled worker could overwrite its successor's data; this script checks.
  *
@@ -10,8 +12,8 @@ import type { DeadLetter } from '../core/ports.ts';
  */
 const CLOSE = `
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'lost' end
-if redis.call('HGET', KEYS[1], 'closed') == ARGV[2] then return 'repeated' end
-redis.call('HSET', KEYS[1], 'data', ARGV[3], 'closed', ARGV[2], 'begun', '0')
+if redis.call('HGET', KEYS[1], 'cw-closed') == ARGV[2] then return 'repeated' end
+redis.call('HSET', KEYS[1], 'data', ARGV[3], 'cw-closed', ARGV[2], 'cw-begun', '0')
 local lastAudit = 4 + tonumber(ARGV[4])
 for i = 5, lastAudit do redis.call('XADD', KEYS[3], '*', 'e', ARGV[i]) end
 for i = lastAudit + 1, #ARGV do redis.call('XADD', KEYS[4], '*', 'e', ARGV[i]) end
@@ -87,10 +89,17 @@ export function createClosingScript(redis: Redis | Cluster, keys: QueueKeys): Cl
       return reply === 'closed' || reply === 'repeated' ? reply : 'lost';
     },
     async note(job, token, field, value) {
-      return (await scripted.cachewrightNote(2, keys.job(job), keys.lock(job), token, field, value)) === 1;
+      return (
+        (await scripted.cachewrightNote(2, keys.job(job), keys.lock(job), token, `cw-${field}`, value)) === 1
+      );
     },
     async left(job) {
-      const [closed, begun, progress] = await redis.hmget(keys.job(job), 'closed', 'begun', 'progress');
+      const [closed, begun, progress] = await redis.hmget(
+        keys.job(job),
+        'cw-closed',
+        'cw-begun',
+        'cw-progress',
+      );
       return { closed: Number(closed ?? 0), begun: Number(begun ?? 0), progress: progress ?? '' };
     },
   };

@@ -1,7 +1,13 @@
-/** Which of two writes is the newer one, as the fence script decides it: by version, then by position within one stream and epoch. */
+/** Which of two writes is the newer one, as the fence decides it: by version, then by position within one stream and epoch. */
 import type { Origin } from '../core/change.ts';
-import type { LocalEntry } from '../core/ports.ts';
+import type { Version } from '../core/service.ts';
 import { compareDigits } from '../core/version.ts';
+
+/** A version and the message it came with. */
+export interface Versioned {
+  readonly version: Version;
+  readonly origin: Origin;
+}
 
 const DIGITS = /^\d+$/;
 
@@ -17,12 +23,26 @@ export function isSameStream(a: Origin, b: Origin): boolean {
 }
 
 /**
- * Below 0: `a` is the older one. Versions of different kinds cannot be compared; then `a` counts as older, because the
- * later one is what Redis holds after its fence was reset.
+ * Below 0: the version of `a` is the lower one. Offsets are ordered by their stream's epoch first, since a topic made
+ * anew counts from 0 again.
+ *
+ * @returns undefined when the two cannot be compared: different kinds, or offsets of different streams
  */
-export function compareEntries(a: LocalEntry, b: LocalEntry): number {
-  if (a.version.kind !== b.version.kind) return -1;
-  const byVersion = compareDigits(a.version.digits, b.version.digits);
-  if (byVersion !== 0 || !isSameStream(a.origin, b.origin)) return byVersion;
+export function compareVersioned(a: Versioned, b: Versioned): number | undefined {
+  if (a.version.kind !== b.version.kind) return undefined;
+  if (a.version.kind === 'offset') {
+    if (a.origin.stream !== b.origin.stream) return undefined;
+    if (a.origin.epoch !== b.origin.epoch) return a.origin.epoch - b.origin.epoch;
+  }
+  return compareDigits(a.version.digits, b.version.digits);
+}
+
+/**
+ * Below 0: `a` is the older one. When their versions cannot be compared `a` counts as older: `b` is what Redis took,
+ * which it does only after the fence was reset.
+ */
+export function compareEntries(a: Versioned, b: Versioned): number {
+  const order = compareVersioned(a, b) ?? -1;
+  if (order !== 0 || !isSameStream(a.origin, b.origin)) return order;
   return comparePositions(a.origin.position, b.origin.position);
 }

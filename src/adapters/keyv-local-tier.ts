@@ -3,12 +3,7 @@
  * ones. No serialisation (keyv hands back the same object), so entries are frozen at the boundary.
  */
 import { Keyv } from 'keyv';
-import {
-  createVersionedStore,
-  type Provisional,
-  type VersionedStore,
-  type VersionedStoreOptions,
-} from './lru-versioned-store.ts';
+import { createVersionedStore, type Provisional, type VersionedStoreOptions } from './lru-versioned-store.ts';
 import type { LocalEntry, LocalTier } from '../core/ports.ts';
 
 export type LocalTierOptions = VersionedStoreOptions;
@@ -19,11 +14,11 @@ export type LocalTierOptions = VersionedStoreOptions;
  */
 export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
   const store = createVersionedStore(options);
-  const readable = overKeyv<LocalEntry>(store, {
+  const readable = overKeyv<LocalEntry>({
     read: store.readable,
     write: store.fill,
   });
-  const provisional = overKeyv<Provisional>(store, {
+  const provisional = overKeyv<Provisional>({
     read: store.provisional,
     write: store.stage,
   });
@@ -53,48 +48,41 @@ export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
     clear: store.clear,
     size: store.size,
     async close() {
-      await readable.disconnect();
       store.clear();
     },
   };
 }
 
 interface View<Value> {
-  read(key: string): Value | undefined;
-  write(value: Value): void;
+  readonly read: (key: string) => Value | undefined;
+  readonly write: (value: Value) => void;
 }
 
 /**
  * One keyv over one view of the store.
  *
- * keyv is given no TTL: it would take `Date.now()` for it, while the store expires entries by the app's clock.
- * `capabilities.expires` keeps keyv from wrapping the store once more. Without an `error` listener keyv throws what
- * the store throws instead of swallowing it.
+ * keyv is given no TTL: it would reckon by `Date.now()`, while the store expires entries by the app's clock.
+ * `capabilities.expires` keeps keyv from wrapping the store once more, which would hand it a TTL as third argument.
+ * Without an `error` listener keyv throws what the store throws instead of swallowing it.
  */
-function overKeyv<Value extends object>(store: VersionedStore, view: View<Value>): Keyv<Value> {
+function overKeyv<Value extends object>({ read, write }: View<Value>): Keyv<Value> {
   const row = (key: string): { value: Value } | undefined => {
-    const value = view.read(key);
+    const value = read(key);
     return value === undefined ? undefined : { value };
   };
   return new Keyv<Value>({
     serialization: false,
     store: {
       capabilities: { expires: true },
-      get: (key: string) => row(key),
+      get: row,
       getMany: (keys: readonly string[]) => keys.map(row),
-      has: (key: string) => row(key) !== undefined,
-      hasMany: (keys: readonly string[]) => keys.map((key) => row(key) !== undefined),
-      set(_key: string, { value }: { value: Value }) {
-        view.write(value);
+      set: (_key: string, { value }: { readonly value: Value }) => {
+        write(value);
         return true;
       },
-      setMany(rows: readonly { value: { value: Value } }[]) {
-        for (const { value } of rows) view.write(value.value);
-        return undefined;
+      setMany: (rows: readonly { readonly value: { readonly value: Value } }[]) => {
+        for (const { value } of rows) write(value.value);
       },
-      delete: store.drop,
-      deleteMany: (keys: readonly string[]) => keys.map(store.drop),
-      clear: store.clear,
     },
   });
 }

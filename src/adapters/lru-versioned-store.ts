@@ -4,7 +4,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { compareEntries } from './entry-order.ts';
-import type { Clock, LocalEntry } from '../core/ports.ts';
+import type { Clock, LocalEntry, LocalTier } from '../core/ports.ts';
 import type { Version } from '../core/service.ts';
 import { compareDigits } from '../core/version.ts';
 
@@ -26,18 +26,16 @@ export interface Provisional {
 }
 
 export interface VersionedStore {
-  stage(provisional: Provisional): void;
+  readonly stage: (provisional: Provisional) => void;
   /** The provisional entries of a key, newest first by {@link Provisional.next}. */
-  provisional(key: string): Provisional | undefined;
-  promote(entry: LocalEntry, token: string): void;
-  discard(key: string, token: string, readable?: { readonly version: Version | null }): void;
-  evict(key: string, version: Version | null): void;
-  fill(entry: LocalEntry): void;
-  readable(key: string): LocalEntry | undefined;
-  /** Drops what is readable under the key, whatever its version. */
-  drop(key: string): boolean;
-  clear(): void;
-  size(): { readonly entries: number; readonly bytes: number };
+  readonly provisional: (key: string) => Provisional | undefined;
+  readonly promote: (entry: LocalEntry, token: string) => void;
+  readonly discard: LocalTier['discard'];
+  readonly evict: LocalTier['evict'];
+  readonly fill: (entry: LocalEntry) => void;
+  readonly readable: (key: string) => LocalEntry | undefined;
+  readonly clear: () => void;
+  readonly size: LocalTier['size'];
 }
 
 /** A delete that must not be undone by an older write still on its way. */
@@ -56,6 +54,8 @@ interface Slot {
 /** What an entry costs beside its text and key: objects, version, origin and lru-cache's own columns. */
 const ENTRY_OVERHEAD_BYTES = 200;
 
+const EMPTY: Slot = { entry: undefined, provisional: undefined, deleted: undefined };
+
 /**
  * How long a provisional entry lives, and how long a delete is remembered, in milliseconds. Longer than any execution
  * waits for Redis; whatever comes later is decided by Redis alone, at the price of one miss.
@@ -65,74 +65,71 @@ const MEMORY_MS = 60_000;
 export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedStoreOptions): VersionedStore {
   const slots = new LRUCache<string, Slot>({ max: maxEntries, maxSize: maxBytes, sizeCalculation: bytesOf });
 
-  function put(
-    key: string,
-    entry: LocalEntry | undefined,
-    provisional: Provisional | undefined,
-    deleted?: Deleted,
-  ): void {
-    const remembered = deleted !== undefined && deleted.untilMs > clock.now() ? deleted : undefined;
-    if (entry === undefined && provisional === undefined && remembered === undefined) slots.delete(key);
-    else slots.set(key, { entry, provisional, deleted: remembered });
+  const at = (key: string): Slot => slots.peek(key) ?? EMPTY;
+
+  function put(key: string, slot: Slot): void {
+    const isRemembered = slot.deleted !== undefined && slot.deleted.untilMs > clock.now();
+    if (slot.entry === undefined && slot.provisional === undefined && !isRemembered) slots.delete(key);
+    else slots.set(key, slot);
   }
 
   return {
-    stage(provisional) {
-      const { key, storedMs } = provisional.entry;
-      const slot = slots.peek(key);
-      provisional.next = without(slot?.provisional, provisional.token, storedMs - MEMORY_MS);
-      put(key, slot?.entry, provisional, slot?.deleted);
-    },
+    stage: (provisional) => put(provisional.entry.key, staged(at(provisional.entry.key), provisional)),
     provisional: (key) => slots.peek(key)?.provisional,
-    promote(entry, token) {
-      const slot = slots.peek(entry.key);
-      if (slot === undefined) return;
-      const own = ofToken(slot.provisional, token);
-      const rest = own === undefined ? slot.provisional : without(slot.provisional, token);
-      if (own !== undefined && isSame(own.entry.version, entry.version)) {
-        put(entry.key, newest(slot, own.entry, clock), rest, slot.deleted);
-        return;
-      }
-      const isOlder = slot.entry !== undefined && compareEntries(slot.entry, entry) < 0;
-      put(entry.key, isOlder ? undefined : slot.entry, rest, slot.deleted);
-    },
-    discard(key, token, readable) {
-      const slot = slots.peek(key);
-      if (slot === undefined) return;
-      const drops =
-        readable !== undefined && slot.entry !== undefined && isBehind(slot.entry, readable.version, -1);
-      put(key, drops ? undefined : slot.entry, without(slot.provisional, token), slot.deleted);
-    },
-    evict(key, version) {
-      const slot = slots.peek(key);
-      const drops = slot?.entry !== undefined && isBehind(slot.entry, version, 0);
-      const deleted = version === null ? slot?.deleted : laterDelete(slot?.deleted, version, clock);
-      put(key, drops ? undefined : slot?.entry, slot?.provisional, deleted);
-    },
+    promote: (entry, token) => put(entry.key, promoted(at(entry.key), entry, token, clock)),
+    discard: (key, token, readable) => put(key, discarded(at(key), token, readable)),
+    evict: (key, version) => put(key, evicted(at(key), version, clock)),
     fill(entry) {
-      const slot = slots.peek(entry.key);
-      put(
-        entry.key,
-        slot === undefined ? entry : newest(slot, entry, clock),
-        slot?.provisional,
-        slot?.deleted,
-      );
+      const slot = at(entry.key);
+      put(entry.key, { ...slot, entry: newest(slot, entry, clock) });
     },
     readable(key) {
       const slot = slots.get(key);
       if (slot?.entry === undefined) return undefined;
       if (slot.entry.storedMs + slot.entry.ttlMs > clock.now()) return slot.entry;
-      put(key, undefined, slot.provisional, slot.deleted);
+      put(key, { ...slot, entry: undefined });
       return undefined;
-    },
-    drop(key) {
-      const slot = slots.peek(key);
-      if (slot?.entry === undefined) return false;
-      put(key, undefined, slot.provisional, slot.deleted);
-      return true;
     },
     clear: () => slots.clear(),
     size: () => ({ entries: slots.size, bytes: slots.calculatedSize }),
+  };
+}
+
+function staged(slot: Slot, provisional: Provisional): Slot {
+  provisional.next = without(slot.provisional, provisional.token, provisional.entry.storedMs - MEMORY_MS);
+  return { entry: slot.entry, provisional, deleted: slot.deleted };
+}
+
+function promoted(slot: Slot, entry: LocalEntry, token: string, clock: Clock): Slot {
+  const own = ofToken(slot.provisional, token);
+  const provisional = own === undefined ? slot.provisional : without(slot.provisional, token);
+  if (own !== undefined && isSame(own.entry.version, entry.version)) {
+    return { entry: newest(slot, own.entry, clock), provisional, deleted: slot.deleted };
+  }
+  const isOlder = slot.entry !== undefined && compareEntries(slot.entry, entry) < 0;
+  return { entry: isOlder ? undefined : slot.entry, provisional, deleted: slot.deleted };
+}
+
+function discarded(
+  slot: Slot,
+  token: string,
+  readable: { readonly version: Version | null } | undefined,
+): Slot {
+  const isDropped =
+    readable !== undefined && slot.entry !== undefined && isBehind(slot.entry, readable.version, -1);
+  return {
+    entry: isDropped ? undefined : slot.entry,
+    provisional: without(slot.provisional, token),
+    deleted: slot.deleted,
+  };
+}
+
+function evicted(slot: Slot, version: Version | null, clock: Clock): Slot {
+  const isDropped = slot.entry !== undefined && isBehind(slot.entry, version, 0);
+  return {
+    entry: isDropped ? undefined : slot.entry,
+    provisional: slot.provisional,
+    deleted: laterDelete(slot.deleted, version, clock),
   };
 }
 
@@ -144,18 +141,21 @@ function newest(slot: Slot, entry: LocalEntry, clock: Clock): LocalEntry | undef
   return isBehind(entry, deleted.version, 0) ? undefined : entry;
 }
 
-/** Whether the entry's version is below the given one (`reach` -1) or at most as high (`reach` 0). Other kinds, and none, count as behind. */
+/**
+ * Whether the entry's version is below the given one (`reach` -1) or at most as high (`reach` 0). What cannot be
+ * compared counts as behind: no version, another kind, and offsets, which mean nothing without their stream.
+ */
 function isBehind(entry: LocalEntry, version: Version | null, reach: -1 | 0): boolean {
-  if (version === null || entry.version.kind !== version.kind) return true;
-  return Math.sign(compareDigits(entry.version.digits, version.digits)) <= reach;
+  if (version === null || version.kind === 'offset' || entry.version.kind !== version.kind) return true;
+  return compareDigits(entry.version.digits, version.digits) <= reach;
 }
 
-function laterDelete(known: Deleted | undefined, version: Version, clock: Clock): Deleted {
-  const isNewer =
-    known === undefined ||
-    known.version.kind !== version.kind ||
-    compareDigits(known.version.digits, version.digits) < 0;
-  return { version: isNewer ? version : known.version, untilMs: clock.now() + MEMORY_MS };
+/** The higher of two deletes. One without a comparable version leaves nothing to compare a later write with. */
+function laterDelete(known: Deleted | undefined, version: Version | null, clock: Clock): Deleted | undefined {
+  if (version === null || version.kind === 'offset') return known;
+  const isHigher =
+    known?.version.kind !== version.kind || compareDigits(known.version.digits, version.digits) < 0;
+  return { version: isHigher ? version : known.version, untilMs: clock.now() + MEMORY_MS };
 }
 
 function isSame(a: Version, b: Version): boolean {

@@ -1,9 +1,15 @@
 /** An in-memory Redis tier for tests: the same decisions as the fence script, held to the same suite. */
-import { comparePositions, isSameStream } from './entry-order.ts';
-import { failedWrite, fenceAfter, livesOf, refusedBy, unreadableFence } from './redis-fence-call.ts';
+import { comparePositions, compareVersioned, isSameStream } from './entry-order.ts';
+import {
+  failedWrite,
+  fenceAfter,
+  livesOf,
+  mismatchOf,
+  refusedBy,
+  unreadableFence,
+} from './redis-fence-call.ts';
 import { decodeFence, encodeFence, type Fence, fenceKeyOf } from '../core/fence.ts';
 import type { Clock, RedisTier, TierResult, TierWrite } from '../core/ports.ts';
-import { compareDigits } from '../core/version.ts';
 
 export interface MemoryRedisTier extends RedisTier {
   /** What is stored: values under their keys, fences under `fence:{key}`. */
@@ -65,7 +71,9 @@ export function createMemoryRedisTier({ clock }: { clock: Clock }): MemoryRedisT
 const WRONG_TYPE = 'WRONGTYPE Operation against a key holding the wrong kind of value';
 
 /** What to write, or why not. */
-type Decision = { readonly fence: string; readonly note: '' | 'unfencedValue' | 'unfencedInline' } | TierResult;
+type Decision =
+  | { readonly fence: string; readonly note: '' | 'unfencedValue' | 'unfencedInline' }
+  | TierResult;
 
 function hasText(value: MemoryCell | undefined): boolean {
   return value !== undefined && value.text !== null && value.text !== '';
@@ -88,8 +96,11 @@ function decideFenced(write: TierWrite, text: string, value: MemoryCell | undefi
     if (seen !== undefined && seen !== text) return { kind: 'changed' };
     return { fence: fenceAfter(write), note: op === 'upsert' && seen === undefined ? 'unfencedInline' : '' };
   }
-  if (version.kind !== fence.version.kind) return { kind: 'kindMismatch', stored: fence.version.kind };
-  const order = compareDigits(version.digits, fence.version.digits);
+  const order = compareVersioned(
+    { version, origin: write.origin },
+    { version: fence.version, origin: fence.origin },
+  );
+  if (order === undefined) return mismatchOf(text, version);
   if (order < 0) return refusedBy(text, 'older');
   if (op === 'delete') {
     if (order === 0 && fence.kind === 'tombstone') return { kind: 'evicted', note: '' };
@@ -121,5 +132,7 @@ function decideEqual(write: TierWrite, text: string, fence: Fence, value: Memory
 
 /** undefined: of different streams or epochs. */
 function comparePlaces({ origin }: TierWrite, fence: Fence): number | undefined {
-  return isSameStream(origin, fence.origin) ? comparePositions(origin.position, fence.origin.position) : undefined;
+  return isSameStream(origin, fence.origin)
+    ? comparePositions(origin.position, fence.origin.position)
+    : undefined;
 }

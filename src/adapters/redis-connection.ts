@@ -84,6 +84,9 @@ export function waitForRedis(
   options: { what: string; timeoutMs: number },
 ): Promise<void> {
   if (redis.status === 'ready') return Promise.resolve();
+  if (redis.status === 'end') {
+    return Promise.reject(fail('E_UNREACHABLE', { what: options.what, reason: 'the connection was closed' }));
+  }
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let reason = `no answer within ${options.timeoutMs} ms`;
   const unreachable = (): void => reject(fail('E_UNREACHABLE', { what: options.what, reason }));

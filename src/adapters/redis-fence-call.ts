@@ -3,6 +3,8 @@ import { messageId } from '../core/change.ts';
 import { fail } from '../core/errors.ts';
 import { decodeFence, encodeFence, FENCE_FORMAT, fenceKeyOf } from '../core/fence.ts';
 import type { TierResult, TierWrite } from '../core/ports.ts';
+import type { Version } from '../core/service.ts';
+import { formatVersion } from '../core/version.ts';
 
 /**
  * The letter of a write. Upserts: `u` the fence was not looked at (an inline record), `n` there was none, `s` a fence
@@ -57,22 +59,28 @@ function strideOf(writes: readonly TierWrite[], letters: string): 2 | 3 | 5 {
 
 const SET: TierResult = Object.freeze({ kind: 'set', note: '' });
 const NOTES = { '': '', v: 'unfencedValue', i: 'unfencedInline' } as const;
-const REASONS: Readonly<Record<string, 'older' | 'tombstone' | 'tie'>> = { o: 'older', t: 'tombstone', e: 'tie' };
+const REASONS: Readonly<Record<string, 'older' | 'tombstone' | 'tie'>> = {
+  o: 'older',
+  t: 'tombstone',
+  e: 'tie',
+};
 
 /** The results of a call, in the order of its writes. */
 export function resultsOf(reply: unknown, writes: readonly TierWrite[]): TierResult[] {
   if (reply === 1) return writes.map(() => SET);
   if (!Array.isArray(reply) || reply.length !== writes.length) {
-    throw fail('E_UNEXPECTED', { what: 'the fence script answered with something else than one text per write' });
+    throw fail('E_UNEXPECTED', {
+      what: 'the fence script answered with something else than one text per write',
+    });
   }
-  return writes.map(({ key }, index) => resultOf(String(reply[index]), key));
+  return writes.map((write, index) => resultOf(String(reply[index]), write));
 }
 
 /**
  * S set · = the same is there · E evicted (S and E with `v` or `i`: a value without fence was replaced) · C changed ·
  * R refused, why (o, t, e), by which fence · K kinds differ, stored fence · F no fence of this format · X error of Redis.
  */
-function resultOf(reply: string, key: string): TierResult {
+function resultOf(reply: string, { key, version }: TierWrite): TierResult {
   const rest = reply.slice(1);
   switch (reply.charAt(0)) {
     case 'S':
@@ -86,7 +94,7 @@ function resultOf(reply: string, key: string): TierResult {
     case 'R':
       return refusedBy(rest.slice(1), REASONS[rest.charAt(0)] ?? 'older');
     case 'K':
-      return { kind: 'kindMismatch', stored: decodeFence(rest)?.version?.kind ?? '' };
+      return mismatchOf(rest, version);
     case 'F':
       return unreadableFence(key, rest);
     default:
@@ -98,10 +106,20 @@ function noteOf(letter: string): '' | 'unfencedValue' | 'unfencedInline' {
   return letter === 'v' || letter === 'i' ? NOTES[letter] : '';
 }
 
+/** Versions of another kind, or offsets of another stream, which count something else. */
+export function mismatchOf(fence: string, version: Version | null): TierResult {
+  const stored = decodeFence(fence);
+  const kind = stored?.version?.kind ?? '';
+  return {
+    kind: 'kindMismatch',
+    stored: kind === version?.kind ? `${kind} of ${stored?.origin.stream}` : kind,
+  };
+}
+
 export function refusedBy(fence: string, reason: 'older' | 'tombstone' | 'tie'): TierResult {
   const stored = decodeFence(fence);
   const by = stored === undefined ? '' : messageId(stored.origin);
-  const version = stored?.version == null ? '' : `${stored.version.kind}:${stored.version.digits}`;
+  const version = stored?.version == null ? '' : formatVersion(stored.version);
   return { kind: 'refused', by, version, reason };
 }
 

@@ -133,9 +133,10 @@ local function decide(i, letter, new, old)
     if isDelete then return bury(i, new, '') end
     return replace(i, new, small == 'u' and 'i' or '')
   end
-  local _, newKind, newDigits = parse(new)
-  if newKind ~= kind then return 'K' .. old end
-  local order = compareDigits(newDigits, digits)
+  local _, newKind, newDigits, newStream, newEpoch = parse(new)
+  if newKind ~= kind or (kind == 'o' and newStream ~= stream) then return 'K' .. old end
+  local order = kind == 'o' and compareDigits(newEpoch, epoch) or 0
+  if order == 0 then order = compareDigits(newDigits, digits) end
   if order < 0 then return 'Ro' .. old end
   if isDelete then return order == 0 and state == 't' and 'E' or bury(i, new, '') end
   if order > 0 then return replace(i, new, '') end
@@ -143,13 +144,15 @@ local function decide(i, letter, new, old)
   return decideEqual(i, new, old, stream, epoch, position)
 end
 
--- an upsert (small letter below x) with a higher version of the same kind over a live fence: decided without taking it apart
+-- an upsert (small letter below x) with a higher version of the same kind over a live fence, decided without taking it
+-- apart; offsets only where what stands between version and position, stream and epoch, is the same
 local function isOrdinary(letter, new, old)
   if letter < 97 or letter > 119 then return false end
   local format, _, state, _, kind = byte(old, 1, 5)
   if format ~= 49 or state ~= 108 or kind ~= byte(new, 5) then return false end
   local to, newTo = find(old, '|', 7, true), find(new, '|', 7, true)
   if not to or newTo < to then return false end
+  if kind == 111 and sub(old, to, 6 - to) ~= sub(new, newTo, 6 - newTo) then return false end
   return newTo > to or sub(new, 7, newTo - 1) > sub(old, 7, to - 1)
 end
 

@@ -20,7 +20,10 @@ const SCRIPT_SHA = createHash('sha1').update(FENCE_SCRIPT).digest('hex');
 export function createRedisTier({ redis }: { redis: RedisClient }): RedisTier {
   const groupSize = redis instanceof Cluster ? 1 : MAX_KEYS_PER_CALL;
 
-  async function inGroups<Item, Result>(items: readonly Item[], call: (group: readonly Item[]) => Promise<Result[]>): Promise<Result[]> {
+  async function inGroups<Item, Result>(
+    items: readonly Item[],
+    call: (group: readonly Item[]) => Promise<Result[]>,
+  ): Promise<Result[]> {
     if (items.length <= groupSize) return items.length === 0 ? [] : call(items);
     const groups: Promise<Result[]>[] = [];
     for (let at = 0; at < items.length; at += groupSize) groups.push(call(items.slice(at, at + groupSize)));
@@ -45,7 +48,9 @@ export function createRedisTier({ redis }: { redis: RedisClient }): RedisTier {
     return keys.map((_, index) => {
       const text = texts[index] ?? null;
       const ttlMs = lives[index] ?? GONE;
-      return text === null || ttlMs === GONE ? null : { text, fence: texts[keys.length + index] ?? null, ttlMs };
+      return text === null || ttlMs === GONE
+        ? null
+        : { text, fence: texts[keys.length + index] ?? null, ttlMs };
     });
   }
 

@@ -74,7 +74,8 @@ export function announce(
     );
   const isHeard = events.listenerCount('message') > 0;
   for (const run of runs) {
-    const isBad = (run.dueMs > 0 && run.error !== undefined) || run.state === 'rejected' || run.state === 'gaveUp';
+    const isBad =
+      (run.dueMs > 0 && run.error !== undefined) || run.state === 'rejected' || run.state === 'gaveUp';
     if (!isHeard && !isBad && messages !== 'all') continue;
     const event = messageEventOf(run);
     if (isHeard) events.emit('message', event);

@@ -266,6 +266,11 @@ export const catalogue = {
     'The topic {topic} holds messages compressed with {codec}, for which no codec is set.',
     'Register one: see docs/operations.md, compression codecs.',
   ),
+  E_BATCH_TOO_LARGE: entry(
+    'retry',
+    'A {codec} batch of topic {topic} unpacks to more than {max} bytes.',
+    'Look at its producer, or raise `kafka.maxUnpackedBytes`; the consumer waits in front of this batch.',
+  ),
   E_MARK_MOVED: entry(
     'retry',
     'The mark of {stream} was moved by another consumer.',

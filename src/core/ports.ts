@@ -36,29 +36,50 @@ export interface SourceRecord {
   readonly headers: readonly (readonly [name: string, value: Buffer])[];
 }
 
+/** A partition's log as it stands. */
+export interface LogBounds {
+  /** First and next offset, decimal. */
+  readonly low: string;
+  readonly high: string;
+  /** Names the log itself (Kafka's topic id): another id under the same name is another log. '' when the source cannot tell. */
+  readonly logId: string;
+}
+
+/** What may be asked of one assigned partition, between batches too. */
+export interface SourcePartition {
+  /** Grows with every rebalance: mark and commit are compared again before the first enqueue of each. */
+  readonly generation: number;
+  /** The offset the group has committed for this partition, decimal; null when there is none. */
+  committed(): Promise<string | null>;
+  bounds(): Promise<LogBounds>;
+  /** Makes the source continue at `offset`; the rest of a batch at hand is dropped. */
+  seek(offset: string): void;
+  /** Stops fetching this partition until the returned function is called. */
+  pause(): () => void;
+}
+
 /** One partition's slice of messages, in order, with what the handler may do about it. */
-export interface SourceBatch {
+export interface SourceBatch extends SourcePartition {
   readonly topic: string;
   readonly partition: number;
   readonly records: readonly SourceRecord[];
   /** Log end offset as last seen, decimal. */
   readonly highWatermark: string;
-  /** Grows with every rebalance: mark and commit are compared again before the first enqueue of each. */
-  readonly generation: number;
   /** Fires when the partition is lost or the source closes. */
   readonly signal: AbortSignal;
   /** Keeps the membership alive; cheap enough to call between slices. */
   heartbeat(): Promise<void>;
-  /** The offset the group has committed for this partition, decimal; null when there is none. */
-  committed(): Promise<string | null>;
-  /** First and next offset of the log as it stands, decimal. */
-  bounds(): Promise<{ readonly low: string; readonly high: string }>;
   /** Marks everything up to and including `offset` as done and commits `offset + 1` for this partition only. */
   commit(offset: string): Promise<void>;
-  /** Makes the source continue at `offset`; the rest of this batch is dropped. */
-  seek(offset: string): void;
-  /** Stops fetching this partition until the returned function is called. */
-  pause(): () => void;
+}
+
+/** How far an assigned partition has come in this process. */
+export interface SourcePosition {
+  readonly topic: string;
+  readonly partition: number;
+  /** Next offset after what is done (batches of only control records count), decimal; '' when nothing was done yet. */
+  readonly resolved: string;
+  readonly isPaused: boolean;
 }
 
 /** Handles one batch; returns when the batch is committed, sought or given up. A rejection makes the source offer it again. */
@@ -73,6 +94,14 @@ export interface ChangeSource {
   start(handler: BatchHandler): Promise<void>;
   /** What is assigned to this instance now. */
   assignments(): readonly { readonly topic: string; readonly partitions: readonly number[] }[];
+  /** Calls the listener after every join, when the assignments are the new ones. Returns how to stop. */
+  onAssigned(listener: () => void): () => void;
+  /** One entry per assigned partition. */
+  positions(): readonly SourcePosition[];
+  /** Asks about, or steers, a partition that need not have a batch at hand. */
+  partition(topic: string, partition: number): SourcePartition;
+  /** Leaves the group and joins anew; what was not committed is offered again. */
+  restart(reason: string): Promise<void>;
   isHealthy(): { readonly healthy: boolean; readonly reason: string };
   /** Stops fetching, waits for running handlers, leaves the group. */
   close(): Promise<void>;
@@ -111,12 +140,27 @@ export interface Mark {
   readonly enqueued: string;
   /** Offset last acknowledged as committed (the next one to read), decimal; '' when none. */
   readonly committed: string;
+  /** The log these offsets belong to, see {@link LogBounds.logId}; '' when unknown. */
+  readonly logId: string;
+}
+
+/** The newest epoch of a group, topic and partition over all clusters, and the cluster that has it. */
+export interface LatestEpoch {
+  readonly clusterId: string;
+  readonly epoch: number;
 }
 
 export interface MarkStore {
   read(stream: MarkName): Promise<Mark | null>;
-  /** Moves the mark only if it still is what this consumer last read or wrote; false when another moved it. */
+  /** Null when this group, topic and partition never had a mark on any cluster. */
+  latest(stream: MarkName): Promise<LatestEpoch | null>;
+  /**
+   * Moves the mark only if it still is what this consumer last read or wrote; false when another moved it. A rejection
+   * says nothing about the mark: the same move may be asked again, and is true when it had happened.
+   */
   move(stream: MarkName, from: Mark | null, to: Mark): Promise<boolean>;
+  /** Calls the listener when the store was away or is another server now: it may have lost what it knew. Returns how to stop. */
+  onReturn(listener: (reason: string) => void): () => void;
 }
 
 export interface MarkName {
@@ -325,6 +369,12 @@ export interface AuditQuery {
   readonly job?: string;
   /** State the execution left the run in. */
   readonly state?: string;
+  /** Code of the error the execution left the run with. */
+  readonly errorCode?: string;
+  /** Executions that ended at or after this time, epoch milliseconds. */
+  readonly sinceMs?: number;
+  /** Executions that ended at or before this time, epoch milliseconds. */
+  readonly untilMs?: number;
   /** At most this many, newest first cut, returned oldest first. */
   readonly limit: number;
 }
@@ -337,13 +387,49 @@ export interface OutboxEntry {
   readonly json: string;
 }
 
+/** An outbox stream as its reader sees it. What was handled is removed, so that its head is always what is to be done next. */
+export interface Outbox {
+  readonly name: string;
+  /** The oldest entries, at most `count`. */
+  read(count: number): Promise<OutboxEntry[]>;
+  /** Removes exactly these entries; ids that are gone are no fault. */
+  remove(ids: readonly string[]): Promise<void>;
+  length(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** How far the audit store is behind the executions. */
+export interface AuditLag {
+  /** Entries (one per execution) in the outbox. */
+  readonly entries: number;
+  /** Age of the oldest of them, milliseconds. */
+  readonly ageMs: number;
+}
+
 /** Where trails end up. Two adapters (SQLite, Postgres) are held to one contract suite. */
 export interface AuditStore {
-  /** Stores entries and the outbox cursor in one transaction; the first row of a (message, epoch, redrive, job, execution) wins. Returns rows added. */
+  /**
+   * Stores entries and the outbox cursor in one transaction; the first row of a (message, epoch, redrive, job, execution) wins.
+   * An entry that cannot be read is kept as text among the defects. Stops before an entry of a newer format: look at the cursor.
+   *
+   * @returns rows added
+   * @throws `E_FORMAT_NEWER` when the first entry already has a newer format; `E_AUDIT_STORE`: nothing was stored
+   */
   append(outbox: string, entries: readonly OutboxEntry[]): Promise<number>;
-  /** The last outbox id stored, '0-0' at first: what is at or below may be trimmed. */
+  /** The last outbox id stored, '0-0' at first. Goes back when the ids of the outbox do. */
   cursor(outbox: string): Promise<string>;
   find(query: AuditQuery): Promise<AuditRecord[]>;
+  /** Rows: one per message and execution. */
   count(): Promise<number>;
   close(): Promise<void>;
+}
+
+/** The asking side of an audit store. */
+export type AuditReader = Pick<AuditStore, 'find' | 'count' | 'close'>;
+
+/** An outbox entry that could not be read; its text is kept. */
+export interface AuditDefect {
+  readonly outbox: string;
+  readonly id: string;
+  readonly reason: string;
 }

@@ -41,6 +41,8 @@ export class Run {
   note = '';
   /** Set while it waits for a later execution, epoch milliseconds. */
   dueMs = 0;
+  /** Names the execution; its provisional local entries carry it. */
+  token = '';
   /** Further changes of the same message, when a decoder found several: they set out together. */
   siblings: readonly Run[] = NONE;
   /** True while it waits without using an attempt (open breaker, rate limit). */

@@ -1,4 +1,5 @@
 import { reasonOf } from './errors.ts';
+import { isContainer } from './json-text.ts';
 import type { Check, CheckResult } from './service.ts';
 
 /**
@@ -63,14 +64,14 @@ function isSameJson(a: unknown, b: unknown): boolean {
   for (let pair = pairs.pop(); pair !== undefined; pair = pairs.pop()) {
     const [left, right] = pair;
     if (left === right) continue;
-    if (typeof left !== 'object' || typeof right !== 'object' || left === null || right === null) return false;
+    if (!isContainer(left) || !isContainer(right)) return false;
     if (Array.isArray(left) !== Array.isArray(right) || !isPlain(right)) return false;
     const names = Object.keys(left);
     const others = Object.entries(right).filter(([, value]) => value !== undefined);
     if (names.length !== others.length) return false;
     for (const [name, value] of others) {
       if (!Object.hasOwn(left, name)) return false;
-      pairs.push([(left as Readonly<Record<string, unknown>>)[name], value]);
+      pairs.push([left[name], value]);
     }
   }
   return true;

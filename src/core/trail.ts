@@ -28,7 +28,8 @@ export class Trail {
   readonly state: string;
   /** Place in the closing's list of trails; set while closing. */
   index = -1;
-  readonly #next = new Map<string, Trail>();
+  /** Few: a group's runs take few different ways. The last one taken is looked at first. */
+  readonly #next: Trail[] = [];
 
   private constructor(parent: Trail | undefined, step: Step | undefined, event: string, state: string) {
     this.parent = parent;
@@ -37,13 +38,15 @@ export class Trail {
     this.state = state;
   }
 
-  /** The trail after `event` of `step` led to `state`. Steps are told apart by when their group began. */
+  /** The trail after `event` of `step` led to `state`. */
   then(step: Step, event: string, state: string): Trail {
-    const name = `${step.atMs}|${step.state}|${event}`;
-    const known = this.#next.get(name);
-    if (known !== undefined && known.step === step) return known;
+    for (let at = this.#next.length - 1; at >= 0; at -= 1) {
+      const known = this.#next[at];
+      if (known?.step === step && known.event === event) return known;
+      if (known?.step !== step) break;
+    }
     const next = new Trail(this, step, event, state);
-    this.#next.set(name, next);
+    this.#next.push(next);
     return next;
   }
 

@@ -2,7 +2,7 @@
  * Versions: read by a service's rule into canonical decimals, compared, written and shown. docs/versions.md has the rules.
  */
 import { fail } from './errors.ts';
-import type { Version, VersionKind, VersionRule } from './service.ts';
+import type { Version, VersionRule } from './service.ts';
 import { type Instant, isoOfNanoseconds, readEpochMs, readIsoTime } from './time.ts';
 
 /** Longer counters are refused: no such counter counts anything. */
@@ -41,22 +41,15 @@ export function formatVersion(version: Version): string {
 
 /** The inverse of {@link formatVersion}; null when the text is no version. */
 export function parseVersion(text: string): Version | null {
-  const parts = versionText.exec(text);
-  if (parts === null) return null;
-  const [, kind = '', digits = ''] = parts;
-  return { kind: kind as VersionKind, digits };
+  const [, kind, digits] = versionText.exec(text) ?? [];
+  if (digits === undefined) return null;
+  return kind === 'counter' || kind === 'time' || kind === 'offset' ? { kind, digits } : null;
 }
 
 /** A version as a person reads it: `42`, `2026-01-01T00:00:00.123456789Z`, `offset 17`. */
 export function describeVersion(version: Version): string {
-  switch (version.kind) {
-    case 'counter':
-      return version.digits;
-    case 'time':
-      return isoOfNanoseconds(version.digits) ?? `${version.digits} ns`;
-    case 'offset':
-      return `offset ${version.digits}`;
-  }
+  if (version.kind === 'time') return isoOfNanoseconds(version.digits) ?? `${version.digits} ns`;
+  return version.kind === 'offset' ? `offset ${version.digits}` : version.digits;
 }
 
 /** The version that a message's own timestamp stands for; undefined when there is none (Kafka says -1). */
@@ -83,13 +76,13 @@ export function versionFromOffset(offset: string): Version {
  */
 export function readVersion(
   rule: VersionRule,
-  raw: string | number | bigint | boolean | object | null | undefined,
+  raw: unknown,
   sourceText: string | undefined,
   nowMs: number,
 ): Version {
   if (raw === undefined || raw === null) throw fail('E_VERSION_MISSING', { where: whereOf(rule) });
-  if (typeof raw === 'object' || typeof raw === 'boolean') {
-    throw invalid(Array.isArray(raw) ? 'an array' : raw, `it is of type ${typeof raw}`);
+  if (typeof raw !== 'string' && typeof raw !== 'number' && typeof raw !== 'bigint') {
+    throw invalid(raw, `it is of type ${Array.isArray(raw) ? 'array' : typeof raw}`);
   }
   if (rule.kind === 'time') {
     const instant =
@@ -113,17 +106,9 @@ export function refuseAhead(rule: VersionRule, value: unknown, timeMs: number, n
 
 /** Names the place a rule reads, for people. */
 export function whereOf(rule: VersionRule): string {
+  if (rule.from === 'offset') return 'the Kafka offset';
   const name = rule.path.join('/');
-  switch (rule.from) {
-    case 'record':
-      return `the record's field /${name}`;
-    case 'message':
-      return `the message's field /${name}`;
-    case 'header':
-      return `the header ${name}`;
-    case 'offset':
-      return 'the Kafka offset';
-  }
+  return rule.from === 'header' ? `the header ${name}` : `the ${rule.from}'s field /${name}`;
 }
 
 function readCounter(raw: string | number | bigint, sourceText: string | undefined): string {

@@ -61,6 +61,8 @@ export function createAttempt(options: AttemptOptions): ExecutionHandler {
   };
 
   async function walk(execution: Execution, runs: Run[]): Promise<void> {
+    const token = `${execution.job}/${execution.execution}`;
+    for (const run of runs) run.token = token;
     try {
       await options.executor.execute(runs, execution.signal, (state) => execution.progress(state));
     } catch (thrown) {

@@ -3,7 +3,7 @@ import { Run } from '../core/run.ts';
 import type { Effect, EffectOutcome, Effects } from './effect.ts';
 import { createFetch } from './fetch.ts';
 import type { Parse, ParseResult } from './parse.ts';
-import { createStoreLocal, type TokenOf } from './store-local.ts';
+import { createStoreLocal } from './store-local.ts';
 import { createEvict, createStoreRedis } from './store-redis.ts';
 
 /** The effects of the change-message chart, by the names its states wait for. */
@@ -12,7 +12,6 @@ export function createEffects(options: {
   readonly localTier: LocalTier;
   readonly redisTier: RedisTier;
   readonly clock: Clock;
-  readonly tokenOf: TokenOf;
 }): Effects {
   return {
     parse: createParseEffect(options.parse),
@@ -45,6 +44,7 @@ function outcomeOf(run: Run, result: ParseResult | undefined): EffectOutcome {
     run.siblings = more.map((other, index) => {
       const sibling = new Run(run.message, run.index, index + 1, run.state, run.trail);
       sibling.change = other;
+      sibling.token = run.token;
       return sibling;
     });
   }

@@ -3,21 +3,14 @@ import type { Clock, LocalEntry, LocalTier } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
 import type { Effect } from './effect.ts';
 
-/** Who a run's provisional entries belong to: they are promoted or dropped by the same execution only. */
-export type TokenOf = (run: Run) => string;
-
 /**
  * `storeLocal`: writes each record to the local tier and reads it back, as the original does. What is written is
  * provisional: no reader is served from it before Redis has taken the record.
  */
-export function createStoreLocal(options: {
-  readonly localTier: LocalTier;
-  readonly clock: Clock;
-  readonly tokenOf: TokenOf;
-}): Effect {
-  const { localTier, clock, tokenOf } = options;
+export function createStoreLocal(options: { readonly localTier: LocalTier; readonly clock: Clock }): Effect {
+  const { localTier, clock } = options;
   return async (runs) => {
-    const token = runs[0] === undefined ? '' : tokenOf(runs[0]);
+    const token = runs[0]?.token ?? '';
     const storedMs = clock.now();
     const entries = runs.map((run) => localEntryOf(run, storedMs));
     await localTier.stage(entries, token);

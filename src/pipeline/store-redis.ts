@@ -4,13 +4,12 @@ import type { Run } from '../core/run.ts';
 import type { Service, Version } from '../core/service.ts';
 import { parseVersion } from '../core/version.ts';
 import type { Effect, EffectOutcome } from './effect.ts';
-import { localEntryOf, type TokenOf } from './store-local.ts';
+import { localEntryOf } from './store-local.ts';
 
 export interface TierEffectOptions {
   readonly localTier: LocalTier;
   readonly redisTier: RedisTier;
   readonly clock: Clock;
-  readonly tokenOf: TokenOf;
 }
 
 /**
@@ -18,10 +17,10 @@ export interface TierEffectOptions {
  * refuses has been overtaken, and its provisional local entry goes.
  */
 export function createStoreRedis(options: TierEffectOptions): Effect {
-  const { localTier, redisTier, clock, tokenOf } = options;
+  const { localTier, redisTier, clock } = options;
   return async (runs) => {
     const results = await redisTier.write(runs.map((run) => writeOf(run, clock)));
-    const token = runs[0] === undefined ? '' : tokenOf(runs[0]);
+    const token = runs[0]?.token ?? '';
     const storedMs = clock.now();
     const taken: LocalEntry[] = [];
     const outcomes = runs.map((run, index): EffectOutcome => {

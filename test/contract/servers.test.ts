@@ -8,7 +8,7 @@ import { startPostgres } from '../support/servers/postgres.ts';
 import { startChild, waitFor } from '../support/servers/process.ts';
 import { startProxy } from '../support/servers/proxy.ts';
 import { startRedis, startRedisCluster } from '../support/servers/redis.ts';
-import { sharedKafka, uniqueName } from '../support/servers/shared.ts';
+import { sharedKafka, sharedPostgres, uniqueName } from '../support/servers/shared.ts';
 
 /** Whether somebody listens on this port. */
 function accepts(port: number): Promise<boolean> {
@@ -82,6 +82,17 @@ describeWith(['postgres'], 'a private Postgres', () => {
     await client.end();
     await postgres.stop();
     await expect(new Client({ connectionString: postgres.url }).connect()).rejects.toThrow(/ECONNREFUSED/);
+  });
+});
+
+describeWith(['postgres'], 'the shared Postgres', () => {
+  it('hands out an empty database each time', async () => {
+    const urls = await Promise.all([sharedPostgres(), sharedPostgres()]);
+    expect(new Set(urls).size).toBe(2);
+    const client = new Client({ connectionString: urls[0] });
+    await client.connect();
+    expect((await client.query("select from pg_tables where schemaname = 'public'")).rowCount).toBe(0);
+    await client.end();
   });
 });
 

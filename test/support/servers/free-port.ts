@@ -1,8 +1,7 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isAlive, leftovers } from './leftovers.ts';
+import { leftovers, PORT_LOCKS, removeStaleLock } from './leftovers.ts';
 
 /** Below the range the kernel hands to outgoing connections, so that no client of ours takes the port first. */
 const FIRST = 20_000;
@@ -13,12 +12,11 @@ const LAST = 32_000;
  * closing that socket and starting the server another test file can be given the same port.
  */
 export async function freePort(): Promise<number> {
-  const locks = join(tmpdir(), 'cachewright-test-ports');
-  mkdirSync(locks, { recursive: true, mode: 0o777 });
+  mkdirSync(PORT_LOCKS, { recursive: true, mode: 0o777 });
   const start = FIRST + Math.floor(Math.random() * (LAST - FIRST));
   for (let step = 0; step < LAST - FIRST; step += 1) {
     const port = FIRST + ((start - FIRST + step) % (LAST - FIRST));
-    const release = tryLock(join(locks, String(port)));
+    const release = tryLock(join(PORT_LOCKS, String(port)));
     if (release === undefined) continue;
     if (await canListen(port)) return port;
     release();
@@ -35,17 +33,7 @@ export function tryLock(path: string): (() => void) | undefined {
     writeFileSync(path, String(process.pid), { flag: 'wx' });
     return leftovers().holdPath(path);
   } catch {
-    const owner = ownerOf(path);
-    if (owner !== undefined && !isAlive(owner)) rmSync(path, { force: true });
-    return undefined;
-  }
-}
-
-function ownerOf(path: string): number | undefined {
-  try {
-    const pid = Number.parseInt(readFileSync(path, 'utf8'), 10);
-    return Number.isNaN(pid) ? undefined : pid;
-  } catch {
+    removeStaleLock(path);
     return undefined;
   }
 }

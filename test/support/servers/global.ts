@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { TestProject } from 'vitest/node';
 import { startKafka } from './kafka.ts';
-import { sweepLeftovers } from './leftovers.ts';
+import { shareRunDir, sweepLeftovers } from './leftovers.ts';
 import { listenOnLoopback } from './loopback.ts';
 import { startPostgres } from './postgres.ts';
 import { startRedis } from './redis.ts';
@@ -43,6 +43,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 
 async function openOffice(): Promise<Office> {
   sweepLeftovers();
+  shareRunDir();
   const started = new Map<string, Promise<Startable>>();
   const starters: Readonly<Record<string, () => Promise<Startable>>> = {
     '/kafka': () => startKafka(),

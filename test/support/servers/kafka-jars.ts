@@ -2,6 +2,8 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { bound } from './bound.ts';
+import { installCommand, missingOf } from './debian.ts';
 import { tryLock } from './free-port.ts';
 import { privateDir, waitFor } from './process.ts';
 
@@ -52,10 +54,8 @@ class MavenError extends Error {
   override readonly name = 'MavenError';
 
   constructor(version: string, cause: unknown) {
-    const isMissing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
-    const hint = isMissing
-      ? 'mvn is not installed: apt-get install default-jre-headless maven'
-      : String(cause);
+    const missing = missingOf(['default-jre-headless', 'maven']);
+    const hint = missing.length > 0 ? `needs ${installCommand(missing)}` : String(cause);
     super(`cannot fetch the jars of Kafka ${version} with Maven: ${hint}`, { cause });
   }
 }
@@ -65,14 +65,17 @@ async function fetchJars(version: KafkaVersion, dir: string): Promise<void> {
   const target = `${dir}.part`;
   rmSync(target, { recursive: true, force: true });
   writeFileSync(join(work, 'pom.xml'), pom(version));
-  await run(
-    'mvn',
-    ['-q', '-B', 'dependency:copy-dependencies', `-DoutputDirectory=${target}`, '-DincludeScope=runtime'],
-    {
-      cwd: work,
-      timeout: 240_000,
-    },
-  );
+  const copy = [
+    '-q',
+    '-B',
+    'dependency:copy-dependencies',
+    `-DoutputDirectory=${target}`,
+    '-DincludeScope=runtime',
+  ];
+  await run(...bound('mvn', copy), {
+    cwd: work,
+    timeout: 240_000,
+  });
   // Only a whole directory ever gets the final name: nobody sees half of the jars.
   writeFileSync(join(target, 'complete'), `${version}\n`);
   rmSync(dir, { recursive: true, force: true });

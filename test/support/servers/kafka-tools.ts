@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { type Admin, Kafka, logLevel } from 'kafkajs';
+import { bound } from './bound.ts';
 import { ensureKafkaJars, type KafkaVersion } from './kafka-jars.ts';
 import { waitFor } from './process.ts';
 
@@ -62,7 +63,7 @@ export function createKafkaTools(brokers: readonly string[], version: KafkaVersi
 export async function runJava(version: KafkaVersion, args: readonly string[], input = ''): Promise<string> {
   const classPath = await ensureKafkaJars(version);
   return new Promise((resolve, reject) => {
-    const child = spawn('java', [...FAST_START, '-Xmx256m', '-cp', classPath, ...args]);
+    const child = spawn(...bound('java', [...FAST_START, '-Xmx256m', '-cp', classPath, ...args]));
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (part: string) => void (output += part));
     child.stderr.setEncoding('utf8').on('data', (part: string) => void (output += part));
@@ -109,16 +110,38 @@ async function createTopic(admin: Admin, name: string, shape: TopicShape): Promi
     waitForLeaders: false,
     topics: [{ topic: name, numPartitions: partitions, replicationFactor: replication, configEntries }],
   });
+  await waitForReplicas(admin, name, partitions, replication);
+}
+
+/**
+ * Has Kafka create the topic it keeps committed offsets in. It would do so for the first group; with a broker already
+ * killed by then, it could not place the replicas, and no group would ever find its coordinator.
+ */
+export function createOffsetsTopic(brokers: readonly string[]): Promise<void> {
+  return withAdmin(brokers, async (admin) => {
+    await waitFor(() => admin.fetchOffsets({ groupId: 'warm-up' }), {
+      what: 'a group coordinator',
+      timeoutMs: 30_000,
+    });
+    await waitForReplicas(admin, '__consumer_offsets', 1, brokers.length);
+  });
+}
+
+async function waitForReplicas(
+  admin: Admin,
+  topic: string,
+  partitions: number,
+  replicas: number,
+): Promise<void> {
   await waitFor(
     async () => {
-      const { topics } = await admin.fetchTopicMetadata({ topics: [name] });
+      const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
       const found = topics[0]?.partitions ?? [];
       return (
-        found.length === partitions &&
-        found.every(({ leader, isr }) => leader >= 0 && isr.length === replication)
+        found.length >= partitions && found.every(({ leader, isr }) => leader >= 0 && isr.length === replicas)
       );
     },
-    { what: `topic ${name} to have leaders and replicas`, timeoutMs: 30_000 },
+    { what: `topic ${topic} to have leaders and replicas`, timeoutMs: 30_000 },
   );
 }
 

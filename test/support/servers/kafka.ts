@@ -10,7 +10,14 @@ import {
   zookeeperConfig,
 } from './kafka-config.ts';
 import { ensureKafkaJars } from './kafka-jars.ts';
-import { createKafkaTools, FAST_START, type KafkaTools, runJava, withAdmin } from './kafka-tools.ts';
+import {
+  createKafkaTools,
+  createOffsetsTopic,
+  FAST_START,
+  type KafkaTools,
+  runJava,
+  withAdmin,
+} from './kafka-tools.ts';
 import { type Child, freePort, privateDir, startChild, waitFor } from './process.ts';
 
 export interface KafkaOptions {
@@ -83,6 +90,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaClust
       everyMs: 100,
     });
   await Promise.all(plans.map((_, index) => waitForBroker(index)));
+  await createOffsetsTopic(brokers);
 
   return {
     ...createKafkaTools(brokers, version),

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -13,6 +13,7 @@ export interface Leftovers {
 }
 
 const PREFIX = 'cachewright-test-';
+const RUN_DIR = 'CACHEWRIGHT_TEST_DIR';
 const REGISTER = Symbol.for('cachewright.test.leftovers');
 const holder: typeof globalThis & { [REGISTER]?: Leftovers } = globalThis;
 
@@ -23,11 +24,23 @@ export function leftovers(): Leftovers {
 
 /** A directory of this process only, removed when the process ends, however it ends (after `kill -9`: by the next run). */
 export function privateDir(name: string): string {
-  const dir = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-${name}-`));
-  chmodSync(dir, 0o700);
+  const dir = mkdtempSync(join(process.env[RUN_DIR] ?? tmpdir(), `${PREFIX}${process.pid}-${name}-`));
   leftovers().holdPath(dir);
   return dir;
 }
+
+/**
+ * Makes the private directories of this process and of those it starts from now on live in one directory, which goes
+ * with this process. A test runner kills its workers with -9 when it is interrupted, so they cannot tidy up.
+ */
+export function shareRunDir(): void {
+  const dir = privateDir('run');
+  chmodSync(dir, 0o711); // Postgres runs as another user and must get through to its own directory
+  process.env[RUN_DIR] = dir;
+}
+
+/** Where lock files of ports in use lie, shared by all processes of the machine. */
+export const PORT_LOCKS = join(tmpdir(), 'cachewright-test-ports');
 
 /** Removes what earlier runs left behind because they were killed with -9. */
 export function sweepLeftovers(): void {
@@ -35,9 +48,21 @@ export function sweepLeftovers(): void {
     const owner = entry.startsWith(PREFIX) ? Number.parseInt(entry.slice(PREFIX.length), 10) : Number.NaN;
     if (Number.isInteger(owner) && !isAlive(owner)) remove(join(tmpdir(), entry));
   }
+  if (!existsSync(PORT_LOCKS)) return;
+  for (const port of readdirSync(PORT_LOCKS)) removeStaleLock(join(PORT_LOCKS, port));
 }
 
-export function isAlive(pid: number): boolean {
+/** Removes a lock file whose owner is dead. */
+export function removeStaleLock(path: string): void {
+  try {
+    const owner = Number.parseInt(readFileSync(path, 'utf8'), 10);
+    if (Number.isInteger(owner) && !isAlive(owner)) rmSync(path, { force: true });
+  } catch {
+    // gone in the meantime
+  }
+}
+
+function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

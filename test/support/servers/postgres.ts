@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import { bound } from './bound.ts';
 import { postgresBin } from './debian.ts';
 import { freePort, privateDir, startChild } from './process.ts';
 
@@ -31,20 +32,8 @@ export async function startPostgres(): Promise<PostgresServer> {
   // Postgres refuses to run as root; Debian's package brings a user for it.
   const user = process.getuid?.() === 0 ? 'postgres' : undefined;
   if (user !== undefined) run('chown', [user, home]);
-  const initdb = [
-    join(bin, 'initdb'),
-    '-D',
-    data,
-    '-U',
-    'postgres',
-    '-A',
-    'trust',
-    '-E',
-    'UTF8',
-    '--locale=C',
-    '--no-sync',
-  ];
-  run(...asUser(user, initdb));
+  const initArgs = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'];
+  run(...bound(join(bin, 'initdb'), initArgs, { user }));
   writeFileSync(join(data, 'postgresql.auto.conf'), configOf(port));
 
   const urlOf = (database: string): string => `postgres://postgres@${HOST}:${port}/${database}`;
@@ -54,7 +43,8 @@ export async function startPostgres(): Promise<PostgresServer> {
       command: join(bin, 'postgres'),
       args: ['-D', data],
       cwd: home,
-      ...(user === undefined ? {} : { user }),
+      logDir: home,
+      user,
       lastSignal: 'SIGQUIT',
     });
     await child.waitUntil(() => query(urlOf('postgres'), 'select 1'), {
@@ -110,14 +100,6 @@ async function query(url: string, text: string): Promise<true> {
   } finally {
     await client.end().catch(() => undefined);
   }
-}
-
-function asUser(user: string | undefined, command: string[]): [string, string[]] {
-  const [first = '', ...rest] =
-    user === undefined
-      ? command
-      : ['setpriv', '--reuid', user, '--regid', user, '--init-groups', '--', ...command];
-  return [first, rest];
 }
 
 function run(command: string, args: readonly string[]): void {

@@ -1,26 +1,23 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Binding, bound } from './bound.ts';
 import { leftovers, privateDir } from './leftovers.ts';
 
 export { freePort } from './free-port.ts';
 export { privateDir } from './leftovers.ts';
 
 /** How to start a server and how it wants to die. */
-export interface ChildOptions {
+export interface ChildOptions extends Binding {
   /** Used in messages and as the name of the log file. */
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Run as this system user; only meaningful as root (Postgres refuses to run as root). */
-  readonly user?: string;
   /** Where the log goes; a private directory of its own when left out. */
   readonly logDir?: string;
-  /** Sent when our own process ends without stopping the child. Postgres leaks shared memory under SIGKILL and wants SIGQUIT. */
-  readonly lastSignal?: 'SIGKILL' | 'SIGQUIT';
 }
 
 /** A server we started. It never outlives this process. */
@@ -85,7 +82,7 @@ export function startChild(options: ChildOptions): Child {
   const { name, lastSignal = 'SIGKILL' } = options;
   const logFile = join(options.logDir ?? privateDir(`${name}-log`), `${name}.log`);
   const log = openSync(logFile, 'a');
-  const [command, args] = bound(options, lastSignal);
+  const [command, args] = bound(options.command, options.args, options);
   // A session of its own: Ctrl-C in a terminal reaches us only, and we stop the servers in order.
   const child = spawn(command, args, {
     stdio: ['ignore', log, log],
@@ -145,18 +142,4 @@ function watch(child: ChildProcess, release: () => void): Promise<void> {
     child.once('exit', end);
     child.once('error', end);
   });
-}
-
-/**
- * Wraps the command so that the kernel itself ends the server with us, even when we are killed with -9 and no handler
- * runs. `setpriv` (util-linux, on every Debian) execs the command, so the process id stays the server's.
- */
-function bound(options: ChildOptions, lastSignal: string): [string, string[]] {
-  const { command, args, user } = options;
-  if (process.platform !== 'linux' || !existsSync('/usr/bin/setpriv')) {
-    if (user !== undefined) throw new Error(`running ${options.name} as user ${user} needs setpriv`);
-    return [command, [...args]];
-  }
-  const identity = user === undefined ? [] : ['--reuid', user, '--regid', user, '--init-groups'];
-  return ['/usr/bin/setpriv', [...identity, '--pdeathsig', lastSignal.slice(3), '--', command, ...args]];
 }

@@ -1,0 +1,36 @@
+import { fail } from '../core/errors.ts';
+import type { Outbox } from '../core/ports.ts';
+import { redisReason, type RedisClient } from './redis-connection.ts';
+
+/**
+ * Reads an outbox stream from its head and removes what was handled, by id: that is right whatever the ids do. After a
+ * rollback or a failover of Redis they may go back or forward, and a cursor, or trimming up to an id, would then skip or
+ * delete entries nobody has read.
+ *
+ * @param redis fails fast (`connectRedis`); closed by `close`
+ * @param name the stream's key; its entries have the one field `e`
+ */
+export function createRedisOutbox(redis: RedisClient, name: string): Outbox {
+  const guarded = async <T>(command: Promise<T>): Promise<T> => {
+    try {
+      return await command;
+    } catch (error) {
+      throw fail('E_UNREACHABLE', { what: `The outbox ${name} in Redis`, reason: redisReason(error) });
+    }
+  };
+  return {
+    name,
+    async read(count) {
+      const entries = await guarded(redis.xrange(name, '-', '+', 'COUNT', count));
+      return entries.map(([id, fields]) => ({ id, json: fields[fields.indexOf('e') + 1] ?? '' }));
+    },
+    async remove(ids) {
+      if (ids.length > 0) await guarded(redis.xdel(name, ...ids));
+    },
+    length: () => guarded(redis.xlen(name)),
+    close() {
+      redis.disconnect();
+      return Promise.resolve();
+    },
+  };
+}

@@ -1,0 +1,140 @@
+/** The schema as plain data: what the environment, the masks, the problems and the documentation walk over. */
+import type { z } from 'zod';
+import { type OptionMeta, optionMeta } from './option.ts';
+
+/** Names and indexes that lead to a value: `['kafka', 'topics', 0, 'id']`. */
+export type Path = readonly (string | number)[];
+
+interface Common {
+  readonly meta: OptionMeta | undefined;
+  /** As an input would write it; undefined: none. */
+  readonly defaultValue: unknown;
+  /** True when the option need not be given. */
+  readonly isOptional: boolean;
+}
+
+export type Shape = Common &
+  (
+    | { readonly kind: 'leaf' }
+    | { readonly kind: 'section'; readonly fields: ReadonlyMap<string, Shape> }
+    | { readonly kind: 'record'; readonly item: Shape }
+    | { readonly kind: 'list'; readonly item: Shape }
+    | { readonly kind: 'choice'; readonly options: readonly Shape[] }
+  );
+
+/** Describes a schema. Wrappers (optional, default, transform) are looked through; what has `textAs` or no parts is a leaf. */
+export function shapeOf(schema: z.core.$ZodType): Shape {
+  let at = schema as z.core.$ZodTypes;
+  let meta = optionMeta.get(at as z.ZodType);
+  let defaultValue: unknown;
+  let isOptional = false;
+  for (;;) {
+    const { def } = at._zod;
+    if (def.type === 'default' || def.type === 'prefault') {
+      defaultValue ??= def.defaultValue;
+      isOptional = true;
+      at = def.innerType as z.core.$ZodTypes;
+    } else if (def.type === 'optional') {
+      isOptional = true;
+      at = def.innerType as z.core.$ZodTypes;
+    } else if (def.type === 'pipe' && (meta === undefined || meta.textAs === 'none')) {
+      at = def.in as z.core.$ZodTypes;
+    } else break;
+    meta ??= optionMeta.get(at as z.ZodType);
+  }
+  return { ...partsOf(at, meta), meta, defaultValue, isOptional } as Shape;
+}
+
+type Parts = Shape extends infer Each ? (Each extends Shape ? Omit<Each, keyof Common> : never) : never;
+
+function partsOf(schema: z.core.$ZodTypes, meta: OptionMeta | undefined): Parts {
+  const { def } = schema._zod;
+  if (meta !== undefined && meta.textAs !== 'none') return { kind: 'leaf' };
+  switch (def.type) {
+    case 'object': {
+      const fields = Object.entries(def.shape).map(([name, field]) => [name, shapeOf(field)] as const);
+      return { kind: 'section', fields: new Map(fields) };
+    }
+    case 'record':
+      return { kind: 'record', item: shapeOf(def.valueType) };
+    case 'array':
+      return { kind: 'list', item: shapeOf(def.element) };
+    case 'union':
+      return { kind: 'choice', options: def.options.map(shapeOf) };
+    default:
+      return { kind: 'leaf' };
+  }
+}
+
+/** The part of a choice that a value is meant for: by its tag, or by being an object, a list or neither. */
+export function pick(shape: Shape, value: unknown): Shape {
+  if (shape.kind !== 'choice') return shape;
+  const fitting = shape.options.filter((option) => fits(option, value));
+  const chosen = fitting.find((option) => hasTagOf(option, value)) ?? fitting[0] ?? shape.options[0];
+  return chosen === undefined ? shape : pick(chosen, value);
+}
+
+function fits(shape: Shape, value: unknown): boolean {
+  if (shape.kind === 'list') return Array.isArray(value);
+  if (shape.kind === 'section' || shape.kind === 'record') return isPlainObject(value);
+  return shape.kind === 'choice' || !isPlainObject(value);
+}
+
+function hasTagOf(shape: Shape, value: unknown): boolean {
+  if (shape.kind !== 'section' || !isPlainObject(value)) return false;
+  return [...shape.fields].some(
+    ([name, { meta }]) => meta?.tag?.some((known) => known === value[name]) ?? false,
+  );
+}
+
+/** The shape below a shape; undefined when there is none of that name. */
+export function childOf(shape: Shape, name: string | number): Shape | undefined {
+  switch (shape.kind) {
+    case 'section':
+      return shape.fields.get(String(name));
+    case 'record':
+    case 'list':
+      return shape.item;
+    default:
+      return undefined;
+  }
+}
+
+/** The shape at a path of a value; undefined where the schema knows nothing. */
+export function shapeAt(root: Shape, path: Path, value: unknown): Shape | undefined {
+  let shape: Shape | undefined = pick(root, value);
+  let at = value;
+  for (const name of path) {
+    at = valueOf(at, name);
+    shape = childOf(shape, name);
+    if (shape === undefined) return undefined;
+    shape = pick(shape, at);
+  }
+  return shape;
+}
+
+/** The value at a path; undefined when there is none. */
+export function valueAtPath(value: unknown, path: Path): unknown {
+  return path.reduce<unknown>(valueOf, value);
+}
+
+function valueOf(value: unknown, name: string | number): unknown {
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
+  return (value as Readonly<Record<string | number, unknown>>)[name];
+}
+
+/** Neither a list, a class's instance nor a schema (which may be a plain object too). */
+export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || '~standard' in value) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
+/** `kafka.topics[0].id`; names that are no words stand in brackets: `services["a b"]`. */
+export function formatPath(path: Path): string {
+  return path.reduce<string>((text, name) => {
+    if (typeof name === 'number') return `${text}[${name}]`;
+    if (!/^[\w$-]+$/.test(name)) return `${text}[${JSON.stringify(name)}]`;
+    return text === '' ? name : `${text}.${name}`;
+  }, '');
+}

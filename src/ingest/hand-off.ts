@@ -1,0 +1,249 @@
+/**
+ * The hand-off that loses nothing: cut a batch into chunks, enqueue them, move the mark, commit. In this order, so that
+ * a crash anywhere only repeats what the fence answers with `same`.
+ */
+import { chunkOf } from '../core/chunk.ts';
+import { fail } from '../core/errors.ts';
+import type {
+  BatchHandler,
+  ChangeSource,
+  ChunkQueue,
+  Clock,
+  Log,
+  MarkStore,
+  QueuedChunk,
+  SourceBatch,
+  SourceRecord,
+} from '../core/ports.ts';
+import type { BackPressure } from './back-pressure.ts';
+import { chunkId, chunkName } from './chunk-id.ts';
+import { type ChunkLimits, cut } from './cut.ts';
+import { paused, rest, untilDone, type WaitOptions, whileBeating } from './keep-alive.ts';
+import type { Decision, DecisionKind } from './mark.ts';
+import { recheckAll } from './recheck.ts';
+import { TakenPartition } from './taken-partition.ts';
+import { sizeOfRecord, toMessage } from './to-message.ts';
+
+/** Past facts, for counters. */
+export type IngestEvent = { readonly topic: string; readonly partition: number } & (
+  | { readonly kind: 'enqueued'; readonly messages: number; readonly chunks: number }
+  | {
+      readonly kind: 'taken';
+      readonly decision: DecisionKind;
+      readonly from: string;
+      readonly epoch: number;
+      readonly lost: number;
+    }
+  | { readonly kind: 'markMoved' }
+  | { readonly kind: 'waiting'; readonly reason: string }
+  | { readonly kind: 'resumed'; readonly waitedMs: number }
+);
+
+export interface HandOffOptions {
+  readonly source: Pick<ChangeSource, 'clusterId' | 'groupId' | 'assignments' | 'partition' | 'onAssigned'>;
+  readonly queue: Pick<ChunkQueue, 'enqueue'>;
+  readonly marks: MarkStore;
+  /** Machine id and version, kept in every chunk. */
+  readonly machine: string;
+  readonly limits: ChunkLimits;
+  readonly backPressure: BackPressure;
+  /** Where to begin when the group has commits but Redis knows no mark. */
+  readonly onMissingMark: 'earliest' | 'committed';
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly events: (event: IngestEvent) => void;
+}
+
+export interface HandOff {
+  readonly handle: BatchHandler;
+  /** Compares mark and commit of every assigned partition, idle ones too. Done by itself after a join and when the marks' store was away. */
+  recheck(reason: string): Promise<void>;
+  /** After the source is closed: notes what was committed last. */
+  close(): Promise<void>;
+}
+
+/** One `addBulk` carries at most this many chunks, so that the mark moves and heartbeats go out in between. */
+const CHUNKS_PER_ENQUEUE = 8;
+const PRESSURE_LOOK_MS = 250;
+/** After a pause this long the log may be another one: compare again. Milliseconds. */
+const LONG_PAUSE_MS = 5_000;
+export function createHandOff(options: HandOffOptions): HandOff {
+  const { source, clock, log, marks } = options;
+  const closed = new AbortController();
+  const partitions = new Map<string, TakenPartition>();
+  const taken = (topic: string, partition: number): TakenPartition => {
+    const name = `${topic}/${partition}`;
+    const found = partitions.get(name) ?? new TakenPartition(topic, partition, options);
+    partitions.set(name, found);
+    return found;
+  };
+  const recheck = (reason: string, isForced: boolean): Promise<void> =>
+    recheckAll(
+      {
+        source,
+        taken,
+        onTaken: (state, decision) => tellTaken(options, state, decision),
+        clock,
+        log,
+        signal: closed.signal,
+      },
+      reason,
+      isForced,
+    );
+  const stopListening = [
+    marks.onReturn((reason) => void recheck(reason, true)),
+    source.onAssigned(() => void recheck('joined', false)),
+  ];
+
+  return {
+    handle: (batch) => handleBatch(options, batch, taken(batch.topic, batch.partition)),
+    recheck: (reason) => recheck(reason, true),
+    async close() {
+      for (const stop of stopListening) stop();
+      closed.abort(fail('E_ABORTED', { reason: 'the source is closed' }));
+      await Promise.all([...partitions.values()].map((state) => state.note()));
+    },
+  };
+}
+
+async function handleBatch(
+  options: HandOffOptions,
+  batch: SourceBatch,
+  state: TakenPartition,
+): Promise<void> {
+  const entered = await whileBeating(batch, options.clock, state.enter());
+  if (!entered.ok) throw entered.error;
+  try {
+    await handOver(options, batch, state);
+  } finally {
+    entered.value();
+  }
+}
+
+async function handOver(options: HandOffOptions, batch: SourceBatch, state: TakenPartition): Promise<void> {
+  const waits = waitOptions(options, batch, state);
+  const first = batch.records[0];
+  if (first === undefined) return;
+  // Going backwards within a generation: the source lost its place, or offers again what failed.
+  if (!state.isTaken(batch.generation) || BigInt(first.offset) < state.next) {
+    await take(options, batch, state, waits);
+    if (BigInt(first.offset) > state.next) return batch.seek(String(state.next));
+  }
+  const records =
+    BigInt(first.offset) < state.next
+      ? batch.records.filter(({ offset }) => BigInt(offset) >= state.next)
+      : batch.records;
+  for (const part of inParts(cut(records, sizeOfRecord, options.limits))) {
+    await underPressure(options, batch, waits);
+    const last = part.at(-1)?.at(-1)?.offset ?? first.offset;
+    const chunks = part.map((records) => toChunk(options, batch, state.epoch, records));
+    await untilDone(batch, 'enqueueing', () => options.queue.enqueue(chunks), waits);
+    if (!(await untilDone(batch, 'moving the mark', () => state.moveTo(last), waits))) {
+      return yieldMark(options, batch, state, waits);
+    }
+    const messages = part.reduce((sum, { length }) => sum + length, 0);
+    options.events({
+      kind: 'enqueued',
+      topic: batch.topic,
+      partition: batch.partition,
+      messages,
+      chunks: part.length,
+    });
+    await batch.heartbeat();
+  }
+  const committed = await whileBeating(batch, options.clock, batch.commit(String(state.next - 1n)));
+  if (!committed.ok) throw committed.error;
+  state.acknowledge(String(state.next));
+}
+
+/** Another consumer moved the mark: nothing of this batch is committed; go on where the mark stands now. */
+async function yieldMark(
+  options: HandOffOptions,
+  batch: SourceBatch,
+  state: TakenPartition,
+  waits: WaitOptions,
+): Promise<void> {
+  const { topic, partition } = batch;
+  const error = fail('E_MARK_MOVED', { stream: `${topic}-${partition}` });
+  options.log.warn({ topic, partition, code: error.code }, error.message);
+  options.events({ kind: 'markMoved', topic, partition });
+  await take(options, batch, state, waits);
+  batch.seek(String(state.next));
+}
+
+async function take(
+  options: HandOffOptions,
+  batch: SourceBatch,
+  state: TakenPartition,
+  waits: WaitOptions,
+): Promise<void> {
+  const wait = (ms: number): Promise<void> => rest(batch, options.clock, ms);
+  tellTaken(
+    options,
+    state,
+    await untilDone(batch, 'comparing mark and commit', () => state.take(batch, wait), waits),
+  );
+}
+
+function tellTaken(
+  { events }: HandOffOptions,
+  { topic, partition, epoch }: TakenPartition,
+  { kind, from, lost }: Decision,
+): void {
+  events({ kind: 'taken', topic, partition, decision: kind, from, epoch, lost });
+}
+
+async function underPressure(options: HandOffOptions, batch: SourceBatch, waits: WaitOptions): Promise<void> {
+  const { backPressure, clock } = options;
+  const reason = await backPressure.reason();
+  if (reason === '') return;
+  await paused(batch, reason, waits, async () => {
+    do await rest(batch, clock, PRESSURE_LOOK_MS);
+    while ((await backPressure.reason()) !== '');
+  });
+}
+
+function waitOptions(
+  { clock, log, events }: HandOffOptions,
+  batch: SourceBatch,
+  state: TakenPartition,
+): WaitOptions {
+  const { topic, partition } = batch;
+  return {
+    clock,
+    log,
+    onWaiting(reason) {
+      log.info({ topic, partition, reason }, 'partition paused');
+      events({ kind: 'waiting', topic, partition, reason });
+    },
+    onResumed(waitedMs) {
+      if (waitedMs >= LONG_PAUSE_MS) state.release();
+      log.info({ topic, partition, waitedMs: Math.round(waitedMs) }, 'partition resumed');
+      events({ kind: 'resumed', topic, partition, waitedMs });
+    },
+  };
+}
+
+function toChunk(
+  { source, machine }: HandOffOptions,
+  { topic, partition }: SourceBatch,
+  epoch: number,
+  records: readonly SourceRecord[],
+): QueuedChunk {
+  const stream = `${topic}-${partition}`;
+  const place = {
+    group: source.groupId,
+    topic,
+    partition,
+    epoch,
+    first: records[0]?.offset ?? '',
+    last: records.at(-1)?.offset ?? '',
+  };
+  const messages = records.map((record) => toMessage(record, stream, epoch));
+  return { id: chunkId(place), name: chunkName(place), data: chunkOf(messages, machine) };
+}
+
+function* inParts<T>(items: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < items.length; at += CHUNKS_PER_ENQUEUE)
+    yield items.slice(at, at + CHUNKS_PER_ENQUEUE);
+}

@@ -1,0 +1,43 @@
+import { Redis } from 'ioredis';
+import { Kafka, logLevel } from 'kafkajs';
+
+/** What a baseline's process is told, as JSON in its first argument. */
+export interface BaselineTask {
+  readonly brokers: readonly string[];
+  readonly topic: string;
+  readonly partitions: number;
+  readonly groupId: string;
+  readonly redisUrl: string;
+}
+
+/** Where a baseline says how many messages it is through with. */
+export const DONE_KEY = 'bench:done';
+
+/** Pause between two reports: often enough for runs of seconds, too rare to cost anything. */
+const REPORT_EVERY_MS = 20;
+
+export function readTask(): BaselineTask {
+  return JSON.parse(process.argv[2] ?? '') as BaselineTask;
+}
+
+export function createConsumer(task: BaselineTask): ReturnType<Kafka['consumer']> {
+  const kafka = new Kafka({
+    clientId: 'bench-baseline',
+    brokers: [...task.brokers],
+    logLevel: logLevel.NOTHING,
+  });
+  return kafka.consumer({ groupId: task.groupId, maxBytesPerPartition: 2_097_152 });
+}
+
+/** Counts finished messages and reports them to Redis from time to time, on a connection of its own. */
+export function reportDone(redisUrl: string): { add(count: number): void } {
+  const redis = new Redis(redisUrl);
+  let done = 0;
+  let reported = 0;
+  setInterval(() => {
+    if (done === reported) return;
+    reported = done;
+    redis.set(DONE_KEY, done).catch(() => undefined); // the next report says it again
+  }, REPORT_EVERY_MS);
+  return { add: (count) => void (done += count) };
+}

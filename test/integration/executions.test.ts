@@ -1,0 +1,247 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { createClosingScript } from '../../src/adapters/bullmq-closing-script.ts';
+import { fail } from '../../src/core/errors.ts';
+import type { FetchOutcome } from '../../src/core/ports.ts';
+import type { Service } from '../../src/core/service.ts';
+import type { Effect } from '../../src/pipeline/effect.ts';
+import { describeWith } from '../support/needs.ts';
+import { aMessage, type Pipeline, startPipeline } from '../support/pipeline.ts';
+import { waitFor } from '../support/servers/process.ts';
+import { uniqueName } from '../support/servers/shared.ts';
+import { aService } from '../support/service.ts';
+
+const soon = { timeoutMs: 20_000, what: 'the job to end' };
+
+describeWith(['redis'], 'an execution of a job', () => {
+  let pipeline: Pipeline;
+  let inline: Service;
+  let fetched: Service;
+  let answer: (id: string) => FetchOutcome;
+
+  beforeEach(() => {
+    const keys = uniqueName('k');
+    inline = aService({ keyOf: (id) => `${keys}_product_${id}` });
+    answer = (id) => ({ kind: 'record', text: `{"id":"${id}","version":1}` });
+    fetched = aService({
+      id: 'shopInfoService',
+      inline: false,
+      keyOf: (id) => `${keys}_shop_${id}`,
+      source: {
+        fetchMany: async (requests) => requests.map(({ id }) => answer(id)),
+        close: async () => undefined,
+      },
+      retry: { attempts: 3, backoff: { initialMs: 50, factor: 1, maxMs: 50, jitter: 0 }, horizonMs: 60_000 },
+    });
+  });
+  afterEach(() => pipeline.close());
+
+  const state = (id: string) => pipeline.queue.getJobState(id);
+  const completed = (id: string) => waitFor(async () => (await state(id)) === 'completed', soon);
+
+  it('stores each record in both tiers and leaves a readable summary', async () => {
+    pipeline = await startPipeline({ services: [inline] });
+    const body = { serviceId: 'productInfoService', id: 200, name: 'iphone7', version: 7 };
+    await pipeline.add('one', [aMessage(17, body)]);
+    await completed('one');
+    const key = inline.keyOf('200');
+    expect(await pipeline.redis.get(key)).toBe(JSON.stringify(body));
+    expect(await pipeline.redis.get(`fence:{${key}}`)).toBe('1|l|c|7|cache-message-0|0|17');
+    expect(await pipeline.localTier.get(key)).toMatchObject({ text: JSON.stringify(body) });
+    const [entry] = await pipeline.audit();
+    expect(entry?.trails[0]?.map(({ to }) => to)).toEqual([
+      'parsed',
+      'fetched',
+      'localCached',
+      'redisCached',
+    ]);
+    const job = await pipeline.queue.getJob('one');
+    expect(job?.returnvalue).toMatchObject({ messages: 1, states: { redisCached: 1 } });
+    expect(job?.data).toEqual({ format: 1, positions: [] });
+  });
+
+  it('retries only the runs that failed, and fetches them again', async () => {
+    let calls = 0;
+    answer = (id) => {
+      calls += 1;
+      return id === '300' && calls < 3
+        ? {
+            kind: 'failed',
+            error: fail('E_FETCH_FAILED', { service: 'shopInfoService', reason: 'status 500' }),
+          }
+        : { kind: 'record', text: '{"version":3}' };
+    };
+    pipeline = await startPipeline({ services: [inline, fetched] });
+    await pipeline.add('mixed', [
+      aMessage(1, { serviceId: 'productInfoService', id: 1, version: 1 }),
+      aMessage(2, { serviceId: 'shopInfoService', id: 300 }),
+    ]);
+    await completed('mixed');
+    expect(await pipeline.redis.get(fetched.keyOf('300'))).toBe('{"version":3}');
+    const audit = await pipeline.audit();
+    expect(
+      audit.map(({ execution, rows }) => [execution, rows.map(([position, end]) => [position, end])]),
+    ).toEqual([
+      [
+        1,
+        [
+          ['1', 'redisCached'],
+          ['2', 'parsed'],
+        ],
+      ],
+      [2, [['2', 'parsed']]],
+      [3, [['2', 'redisCached']]],
+    ]);
+    expect(audit[0]?.errors[0]?.code).toBe('E_FETCH_FAILED');
+  });
+
+  it('gives up after the attempts of the service and sends a dead letter with the original bytes', async () => {
+    answer = () => ({
+      kind: 'failed',
+      error: fail('E_FETCH_FAILED', { service: 'shopInfoService', reason: 'down' }),
+    });
+    pipeline = await startPipeline({ services: [fetched] });
+    const message = aMessage(5, { serviceId: 'shopInfoService', id: 300 });
+    await pipeline.add('dies', [message]);
+    await completed('dies');
+    const [letter] = await pipeline.deadLetters();
+    expect(letter).toMatchObject({
+      message: 'cache-message-0@5',
+      state: 'gaveUp',
+      attempts: 3,
+      value: message.value,
+      service: 'shopInfoService',
+      error: { code: 'E_FETCH_FAILED' },
+    });
+  });
+
+  it('rejects a poison message at once and lets its neighbours through', async () => {
+    pipeline = await startPipeline({ services: [inline] });
+    await pipeline.add('poison', [
+      aMessage(1, '{broken'),
+      aMessage(2, { serviceId: 'productInfoService', id: 2, version: 1 }),
+    ]);
+    await completed('poison');
+    expect((await pipeline.deadLetters()).map(({ error, value }) => [error.code, value])).toEqual([
+      ['E_MESSAGE_NOT_JSON', '{broken'],
+    ]);
+    expect(await pipeline.redis.exists(inline.keyOf('2'))).toBe(1);
+  });
+
+  it('waits for an open breaker without using attempts', async () => {
+    let open = 4;
+    answer = () => {
+      open -= 1;
+      return open > 0
+        ? { kind: 'failed', error: fail('E_SOURCE_OPEN', { service: 'shopInfoService', retryAfterMs: 20 }) }
+        : { kind: 'record', text: '{"version":1}' };
+    };
+    pipeline = await startPipeline({ services: [fetched] });
+    await pipeline.add('open', [aMessage(5, { serviceId: 'shopInfoService', id: 300 })]);
+    await completed('open');
+    const job = await pipeline.queue.getJob('open');
+    expect(job?.attemptsMade).toBe(1);
+    expect((await pipeline.audit()).at(-1)?.rows[0]?.slice(1, 8)).toEqual(
+      expect.arrayContaining(['redisCached', 0]),
+    );
+  });
+
+  it('refuses the closing of an execution whose lock is another’s, and recognises a resent one', async () => {
+    pipeline = await startPipeline({ services: [inline], autostart: false });
+    await pipeline.add('locked', [aMessage(1, { serviceId: 'productInfoService', id: 1, version: 1 })]);
+    const before = await pipeline.data('locked');
+    const script = createClosingScript(pipeline.redis, pipeline.keys);
+    const closing = {
+      job: 'locked',
+      execution: 1,
+      data: '{"format":1,"positions":[]}',
+      audit: ['{}'],
+      deadLetters: [],
+    };
+    await pipeline.redis.set(pipeline.keys.lock('locked'), 'mine');
+    expect(await script.close({ ...closing, token: 'zombie' })).toBe('lost');
+    expect(await pipeline.data('locked')).toEqual(before);
+    expect(await pipeline.audit()).toEqual([]);
+    expect(await script.close({ ...closing, token: 'mine' })).toBe('closed');
+    expect(await script.close({ ...closing, token: 'mine' })).toBe('repeated');
+    expect(await pipeline.audit()).toHaveLength(1);
+  });
+
+  it('aborts and hands back when a worker is handed a job that it still runs', async () => {
+    let entered = 0;
+    let aborted = 0;
+    const hangsOnce =
+      (real: Effect): Effect =>
+      (runs, signal) => {
+        entered += 1;
+        if (entered > 1) return real(runs, signal);
+        signal.addEventListener('abort', () => (aborted += 1), { once: true });
+        return new Promise(() => undefined);
+      };
+    pipeline = await startPipeline({
+      services: [inline],
+      lockMs: 1_000,
+      stalledIntervalMs: 500,
+      effects: ({ storeRedis }) => (storeRedis === undefined ? {} : { storeRedis: hangsOnce(storeRedis) }),
+    });
+    await pipeline.add('twin', [aMessage(1, { serviceId: 'productInfoService', id: 1, version: 1 })]);
+    await waitFor(() => entered === 1, soon);
+    // Another holds the lock from here on: the running execution has lost it, as after a stall.
+    await pipeline.redis.del(pipeline.keys.lock('twin'));
+    await completed('twin');
+    expect(aborted).toBe(1);
+    expect(await pipeline.redis.get(inline.keyOf('1'))).toContain('"version":1');
+  });
+
+  it('tells of an execution that died where it died, and splits what keeps dying', async () => {
+    pipeline = await startPipeline({ services: [inline], autostart: false });
+    const messages = [1, 2, 3].map((n) =>
+      aMessage(n, { serviceId: 'productInfoService', id: n, version: 1 }),
+    );
+    await pipeline.add('dying', messages);
+    const job = pipeline.keys.job('dying');
+    // Two processes took the job up and died: BullMQ has counted them, no closing has.
+    await pipeline.redis.hset(job, 'ats', '2', 'cw-progress', 'worker-b fetched');
+    await pipeline.worker.start();
+    await completed('dying');
+    await completed('dying.a');
+    await completed('dying.b');
+    const audit = await pipeline.audit();
+    expect(
+      audit
+        .filter(({ job: id }) => id === 'dying')
+        .map(({ execution, rows }) => [execution, rows[0]?.[1], rows[0]?.[11]]),
+    ).toEqual([
+      [1, 'lost', 'lost before it told where it was'],
+      [2, 'lost', 'lost with worker worker-b in fetched'],
+    ]);
+    const ends = audit
+      .filter(({ job: id }) => id !== 'dying')
+      .flatMap(({ rows }) => rows.map(([position, end]) => [position, end]));
+    expect(ends.sort()).toEqual([
+      ['1', 'redisCached'],
+      ['2', 'redisCached'],
+      ['3', 'redisCached'],
+    ]);
+  });
+
+  it('condemns a single suspect that keeps dying, and only that', async () => {
+    pipeline = await startPipeline({ services: [inline], autostart: false });
+    const message = aMessage(9, { serviceId: 'productInfoService', id: 9, version: 1 });
+    await pipeline.add('killer', [message], { suspect: true });
+    await pipeline.redis.hset(pipeline.keys.job('killer'), 'ats', '2', 'cw-begun', '2');
+    await pipeline.worker.start();
+    await completed('killer');
+    expect((await pipeline.deadLetters()).map(({ error }) => error.code)).toEqual(['E_WORKER_KILLED']);
+    expect(await pipeline.redis.exists(inline.keyOf('9'))).toBe(0);
+  });
+
+  it('leaves a chunk of a newer format waiting and says so', async () => {
+    pipeline = await startPipeline({ services: [inline], autostart: false });
+    await pipeline.add('newer', [aMessage(1, { serviceId: 'productInfoService', id: 1, version: 1 })]);
+    const data = await pipeline.data('newer');
+    await pipeline.redis.hset(pipeline.keys.job('newer'), 'data', JSON.stringify({ ...data, format: 99 }));
+    await pipeline.worker.start();
+    await waitFor(async () => (await state('newer')) === 'delayed', soon);
+    expect(await pipeline.data('newer')).toMatchObject({ format: 99, values: data.values });
+  });
+});
