@@ -2,6 +2,7 @@
  * The root of the audit thread: it builds the outbox, the store and the writer, and answers the main thread. SQLite
  * blocks, and its work is about a third of the service's, so it has a thread of its own.
  */
+import { once } from 'node:events';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type {
   AuditThreadData,
@@ -9,7 +10,7 @@ import type {
   PostedError,
   ToAuditThread,
 } from '../adapters/audit-thread-messages.ts';
-import { connectRedis } from '../adapters/redis-connection.ts';
+import { connectRedis, describeRedis, waitForRedis } from '../adapters/redis-connection.ts';
 import { createRedisOutbox } from '../adapters/redis-outbox.ts';
 import { createSqliteAudit, openSqliteAuditReader } from '../adapters/sqlite-audit.ts';
 import { systemClock } from '../core/clock.ts';
@@ -63,6 +64,12 @@ function start(port: MessagePort, data: AuditThreadData): void {
     if (store === undefined) return;
     say({ kind: 'ready' });
     writer = createAuditWriter({ outbox, store, clock, onLag: (lag) => say({ kind: 'lag', lag }), onError });
+    // Not yet connected is no failure; one that lasts is told, and the writer then goes on trying.
+    const connected = waitForRedis(redis, {
+      what: describeRedis(data.redisUrl),
+      timeoutMs: data.connectTimeoutMs,
+    });
+    await Promise.race([connected.catch(onError), once(stop.signal, 'abort')]);
     await writer.run(stop.signal);
   };
   const working = work();

@@ -44,19 +44,22 @@ export function createAuditWriter(options: AuditWriterOptions): AuditWriter {
   let nap = new AbortController();
   let batch = FIRST_BATCH;
   let moved = 0;
+  let moving = 0;
   let emptyReads = 0;
   let isHurried = false;
   let progress = Promise.withResolvers<void>();
 
   /** Returns whether there is more to take at once. */
   const moveBatch = async (): Promise<boolean> => {
-    const entries = await outbox.read(batch);
     const wanted = batch;
+    const entries = await outbox.read(wanted);
     if (entries.length > 0) {
+      moving = entries.length;
       await store.append(outbox.name, entries);
       const stored = storedOf(entries, await store.cursor(outbox.name));
       await outbox.remove(stored.map(({ id }) => id));
       moved += stored.length;
+      moving = 0;
       batch = nextBatch(entries);
     } else {
       emptyReads += 1;
@@ -68,11 +71,24 @@ export function createAuditWriter(options: AuditWriterOptions): AuditWriter {
   };
 
   const pause = async (ms: number, signal: AbortSignal): Promise<void> => {
-    nap = new AbortController();
-    const wake = (): void => nap.abort();
+    const thisNap = new AbortController();
+    nap = thisNap;
+    const wake = (): void => thisNap.abort();
     signal.addEventListener('abort', wake, { once: true });
-    if (!signal.aborted) await clock.sleep(ms, nap.signal).catch(() => undefined);
+    if (!signal.aborted) await clock.sleep(ms, thisNap.signal).catch(() => undefined);
     signal.removeEventListener('abort', wake);
+  };
+
+  /** Asks until there is an answer: a connection may be on its way. The writer's own reads tell what is wrong. */
+  const lengthOfOutbox = async (signal: AbortSignal): Promise<number> => {
+    while (!signal.aborted) {
+      try {
+        return await outbox.length();
+      } catch {
+        await clock.sleep(PAUSE_MS.shortest, signal).catch(() => undefined);
+      }
+    }
+    return 0;
   };
 
   return {
@@ -101,7 +117,9 @@ export function createAuditWriter(options: AuditWriterOptions): AuditWriter {
         () => 'done' as const,
       );
       const flushed = async (): Promise<'done'> => {
-        const target = moved + (await outbox.length());
+        const left = await lengthOfOutbox(deadline.signal);
+        // What is being moved just now may be in the length or not.
+        const target = moved + moving + left;
         const reads = emptyReads;
         isHurried = true;
         nap.abort();
@@ -110,9 +128,6 @@ export function createAuditWriter(options: AuditWriterOptions): AuditWriter {
       };
       try {
         return (await Promise.race([flushed(), expired])) === 'done';
-      } catch (error) {
-        onError(asError(error));
-        return false;
       } finally {
         isHurried = false;
         deadline.abort();

@@ -20,7 +20,7 @@ const printable = /^[!-~]*$/;
 export function checkKeyTemplate(template: string): string | undefined {
   const literals = template.split(PLACEHOLDER);
   if (literals.length < 2) return 'a key template needs the placeholder {id}';
-  const other = /\{[^{}]*\}/.exec(literals.join(' '));
+  const other = /\{\w+\}/.exec(template.replaceAll(PLACEHOLDER, ' '));
   if (other !== null) return `the placeholder ${other[0]} is not known; only {id} is`;
   const text = literals.join('');
   if (/[{}]/.test(text)) return 'a key template has no braces but those of {id}';

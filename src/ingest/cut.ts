@@ -17,8 +17,8 @@ export function cut<T>(items: readonly T[], sizeOf: (item: T) => number, limits:
   const chunks: T[][] = [];
   let from = 0;
   let bytes = 0;
-  for (let at = 0; at < items.length; at += 1) {
-    const size = sizeOf(items[at] as T);
+  for (const [at, item] of items.entries()) {
+    const size = sizeOf(item);
     const isFull = at - from >= limits.maxChunkMessages || bytes + size > limits.maxChunkBytes;
     if (isFull && at > from) {
       chunks.push(items.slice(from, at));

@@ -1,0 +1,127 @@
+import { Queue } from 'bullmq';
+import { type Cluster, Redis } from 'ioredis';
+import { fail, reasonOf } from '../core/errors.ts';
+import type { ChunkQueue, Log, QueueDepth } from '../core/ports.ts';
+
+export interface ChunkQueueOptions {
+  /** A URL (the queue makes and closes its own connection), or a connection that fails fast: no offline queue, a `commandTimeout`. */
+  readonly redis: string | Redis | Cluster;
+  /** Hash-tagged, so that all keys of the queue share a slot, e.g. `{cachewright}`. */
+  readonly prefix: string;
+  /** BullMQ's queue name. @defaultValue 'changes' */
+  readonly name?: string;
+  /**
+   * After this an enqueue counts as unknown and is repeated with the same ids, milliseconds. Shorter than Kafka's
+   * session timeout is of no use: heartbeats go out meanwhile. @defaultValue 10_000
+   */
+  readonly timeoutMs?: number;
+  readonly log: Log;
+}
+
+/** What the queue keeps of finished jobs: enough to look at in the queue UI. */
+const KEEP_COMPLETED = { count: 1_000, age: 3_600 } as const;
+/** BullMQ's own count is only a ceiling: limits are counted per run. */
+const ATTEMPTS_CEILING = 1_000_000;
+const COMMAND_TIMEOUT_MS = 5_000;
+
+/**
+ * Jobs and a sample of their size, in one round trip. KEYS wait, paused, active, delayed, prioritized · ARGV the prefix of
+ * job keys · returns jobs, sampled jobs, bytes of the sampled jobs' data. The sample is taken at both ends of the
+ * waiting list and at the head of the delayed set, since what waits long is smaller than what just came.
+ */
+const DEPTH = `
+local jobs = redis.call('LLEN', KEYS[1]) + redis.call('LLEN', KEYS[2]) + redis.call('LLEN', KEYS[3])
+  + redis.call('ZCARD', KEYS[4]) + redis.call('ZCARD', KEYS[5])
+local sampled, bytes = 0, 0
+local function sample(ids)
+  for _, id in ipairs(ids) do
+    sampled = sampled + 1
+    bytes = bytes + redis.call('HSTRLEN', ARGV[1] .. id, 'data')
+  end
+end
+if jobs > 0 then
+  sample(redis.call('LRANGE', KEYS[1], 0, 5))
+  sample(redis.call('LRANGE', KEYS[1], -6, -1))
+  sample(redis.call('LRANGE', KEYS[3], 0, 3))
+  sample(redis.call('ZRANGE', KEYS[4], 0, 3))
+  sample(redis.call('ZRANGE', KEYS[5], 0, 3))
+end
+return { jobs, sampled, bytes }
+`;
+
+/** The producing side of the BullMQ queue. */
+export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
+  const { redis, prefix, name = 'changes', timeoutMs = 10_000, log } = options;
+  const isOwned = typeof redis === 'string';
+  const connection = isOwned ? connect(redis) : redis;
+  const onError = (error: unknown): void => log.debug({ err: reasonOf(error) }, 'queue connection');
+  if (isOwned) connection.on('error', onError);
+  const queue = new Queue(name, { connection, prefix });
+  queue.on('error', onError);
+  const keys = ['wait', 'paused', 'active', 'delayed', 'prioritized'].map(
+    (type) => `${prefix}:${name}:${type}`,
+  );
+
+  return {
+    async enqueue(chunks) {
+      // BullMQ itself would wait for the first connection without end, holding every chunk it was given.
+      if (!isUsable(connection))
+        throw fail('E_ENQUEUE_FAILED', { reason: `Redis is not connected (${connection.status})` });
+      const adding = queue.addBulk(
+        chunks.map(({ id, name: jobName, data }) => ({
+          name: jobName,
+          data,
+          opts: {
+            jobId: id,
+            attempts: ATTEMPTS_CEILING,
+            backoff: { type: 'custom' },
+            removeOnComplete: KEEP_COMPLETED,
+            removeOnFail: false,
+          },
+        })),
+      );
+      try {
+        await within(adding, timeoutMs);
+      } catch (error) {
+        throw fail('E_ENQUEUE_FAILED', { reason: reasonOf(error) }, { cause: error });
+      }
+    },
+    async depth(): Promise<QueueDepth> {
+      const reply = await connection.eval(DEPTH, keys.length, ...keys, `${prefix}:${name}:`);
+      const [jobs = 0, sampled = 0, bytes = 0] = Array.isArray(reply) ? reply.map(Number) : [];
+      return { jobs, bytes: sampled === 0 ? 0 : Math.round((bytes / sampled) * jobs) };
+    },
+    async close() {
+      // `close` waits for a connection that may never come back.
+      await within(queue.close(), 2_000).catch(onError);
+      if (isOwned) connection.disconnect();
+    },
+  };
+}
+
+function connect(url: string): Redis {
+  return new Redis(url, {
+    enableOfflineQueue: false,
+    commandTimeout: COMMAND_TIMEOUT_MS,
+    connectTimeout: COMMAND_TIMEOUT_MS,
+    maxRetriesPerRequest: 1,
+    retryStrategy: (times) => Math.min(100 * times, 2_000),
+  });
+}
+
+/** A Redis Cluster's connection says `connect` for long stretches in which it works. */
+function isUsable({ status }: Redis | Cluster): boolean {
+  return status === 'ready' || status === 'connect';
+}
+
+async function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(fail('E_ABORTED', { reason: `no answer within ${ms} ms` })), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
