@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { backoffMs, type BackoffRule } from '../core/backoff.ts';
-import { asError, catalogue, type CachewrightError, type ErrorCode, fail, reasonOf } from '../core/errors.ts';
+import { asError, type CachewrightError, fail, isErrorCode, reasonOf } from '../core/errors.ts';
 import type { AuditDefect, AuditLag, AuditReader, AuditQuery } from '../core/ports.ts';
 import type { AuditRecord } from '../core/trail.ts';
 import type {
@@ -115,6 +115,7 @@ export function createAuditThread(options: AuditThreadOptions): AuditThread {
     const answer = Promise.withResolvers<Answer>();
     questions += 1;
     pending.set(questions, answer);
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread is no window
     worker.postMessage({ ...question, id: questions });
     return answer.promise.then((message) => {
       if (message.kind === 'failed') throw restored(message.error);
@@ -148,11 +149,11 @@ export function createAuditThread(options: AuditThreadOptions): AuditThread {
       clearTimeout(restart);
       const thread = worker;
       if (thread === undefined) return false;
-      const exited = new Promise((resolve) => thread.once('exit', resolve));
       const timer = setTimeout(() => void thread.terminate(), deadlineMs + CLOSE_MARGIN_MS);
       try {
         const answer = await ask({ kind: 'close', deadlineMs });
-        await exited;
+        // The store is closed; the driver of Redis may keep a timer for a while.
+        await thread.terminate();
         return answer.kind === 'closed' && answer.isFlushed;
       } catch (thrown) {
         onError(asError(thrown));
@@ -171,5 +172,5 @@ function defaultProgram(): URL {
 }
 
 function restored({ code, details }: PostedError): CachewrightError {
-  return fail(Object.hasOwn(catalogue, code) ? (code as ErrorCode) : 'E_UNEXPECTED', details);
+  return fail(isErrorCode(code) ? code : 'E_UNEXPECTED', details);
 }

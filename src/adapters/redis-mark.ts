@@ -82,9 +82,8 @@ function watchReturns({ connection, watchMs = 10_000, log }: RedisMarksOptions, 
   const compareRunId = async (): Promise<void> => {
     if (connection.status !== 'ready') return;
     try {
-      const now = await ask();
-      if (runId !== null && now !== null && now !== runId)
-        tell('Redis was started anew, or another server took over');
+      const now = String(await ask());
+      if (runId !== '' && now !== runId) tell('Redis was started anew, or another server took over');
       runId = now;
     } catch (error) {
       log.debug({ err: reasonOf(error) }, 'the run id of Redis is not known');

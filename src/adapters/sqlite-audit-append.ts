@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { readAuditEntry } from '../core/audit-records.ts';
 import type { AuditEntry, AuditRow } from '../core/trail.ts';
 import { indexEntry, type KeyPattern } from './sqlite-audit-index.ts';
 
@@ -54,23 +55,22 @@ export function createAuditAppender(db: DatabaseSync): AuditAppender {
     const stream = streamOf(entry.stream);
     const { hashes, first, last, newPatterns } = indexEntry(entry, memory.patterns);
     const { job, execution, epoch, redrive, rows, worker, startedMs, endedMs } = entry;
-    const texts = [JSON.stringify(entry.services), JSON.stringify(entry.errors), json];
     const added = addExecution.run(
-      ...[
-        job,
-        execution,
-        part,
-        stream.id,
-        epoch,
-        redrive,
-        first,
-        last,
-        rows.length,
-        worker,
-        startedMs,
-        endedMs,
-      ],
-      ...texts,
+      job,
+      execution,
+      part,
+      stream.id,
+      epoch,
+      redrive,
+      first,
+      last,
+      rows.length,
+      worker,
+      startedMs,
+      endedMs,
+      JSON.stringify(entry.services),
+      JSON.stringify(entry.errors),
+      json,
     );
     const id = Number(added.lastInsertRowid);
     for (const facet of facetsOf(entry)) addFacet.run(facet, id);
@@ -110,7 +110,7 @@ export function createAuditAppender(db: DatabaseSync): AuditAppender {
     add(entry, json) {
       const { job, execution, redrive, epoch } = entry;
       const earlier = earlierParts.all(job, execution, redrive, streamOf(entry.stream).id, epoch);
-      const stored = earlier.flatMap((row) => (JSON.parse(String(row['entry'])) as AuditEntry).rows);
+      const stored = earlier.flatMap((row) => rowsOf(String(row['entry'])));
       const rows = newRows(entry.rows, stored);
       if (rows.length === 0) return 0;
       if (rows.length === entry.rows.length) addRows(entry, json, earlier.length);
@@ -122,6 +122,12 @@ export function createAuditAppender(db: DatabaseSync): AuditAppender {
       memory = recall(db);
     },
   };
+}
+
+/** Of an entry this store has checked and kept. */
+function rowsOf(json: string): readonly AuditRow[] {
+  const read = readAuditEntry(json);
+  return read.kind === 'entry' ? read.entry.rows : [];
 }
 
 /** The first row of a message wins, within an entry and over those stored before. */

@@ -1,8 +1,8 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
-import { recordsAskedFor } from '../core/audit-records.ts';
+import { readAuditEntry, recordsAskedFor } from '../core/audit-records.ts';
 import { parseMessageId } from '../core/change.ts';
 import type { AuditQuery } from '../core/ports.ts';
-import type { AuditEntry, AuditRecord } from '../core/trail.ts';
+import type { AuditRecord } from '../core/trail.ts';
 import { hashOf, hashOfMessage, hashOfRecord, numberOf, withoutPart } from './sqlite-audit-index.ts';
 
 /** Executions that may hold what is asked for, newest first, each once. */
@@ -96,9 +96,8 @@ export function createAuditSearch(db: DatabaseSync): AuditSearch {
       for (const id of candidates(query)) {
         if (!hasFacets(id, facets)) continue;
         const text = all('select entry from executions where id = ?', id)[0]?.['entry'];
-        if (typeof text !== 'string') continue;
-        // Written by this store after it was checked.
-        found.push(...recordsAskedFor(JSON.parse(text) as AuditEntry, query).reverse());
+        const read = readAuditEntry(String(text));
+        if (read.kind === 'entry') found.push(...recordsAskedFor(read.entry, query).reverse());
         if (found.length >= query.limit) break;
       }
       return found.slice(0, query.limit).reverse();

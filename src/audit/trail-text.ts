@@ -1,4 +1,4 @@
-import { catalogue, type ErrorCode } from '../core/errors.ts';
+import { catalogue, isErrorCode } from '../core/errors.ts';
 import type { AuditRecord, TrailStep } from '../core/trail.ts';
 
 /**
@@ -67,7 +67,7 @@ function detailsOf({ version, attempts, supersededBy }: AuditRecord): string[] {
 
 /** What to do next is part of most recorded messages; where it is not, the catalogue knows it. */
 function withNext({ code, message }: { readonly code: string; readonly message: string }): string {
-  const next = Object.hasOwn(catalogue, code) ? catalogue[code as ErrorCode].next : '';
+  const next = isErrorCode(code) ? catalogue[code].next : '';
   return message.includes(next) ? message : `${message} ${next}`;
 }
 

@@ -113,12 +113,12 @@ function start(port: MessagePort, data: AuditThreadData): void {
 
 function posted(thrown: unknown): PostedError {
   const { code, details } = asError(thrown);
-  const texts = Object.entries(details).map(([name, value]) => [
-    name,
-    typeof value === 'number' ? value : String(value),
-  ]);
-  return { code, details: Object.fromEntries(texts) as PostedError['details'] };
+  const plain: Record<string, string | number> = {};
+  for (const [name, value] of Object.entries(details))
+    plain[name] = typeof value === 'number' ? value : String(value);
+  return { code, details: plain };
 }
 
+const data: AuditThreadData = workerData;
 if (parentPort === null) throw fail('E_UNEXPECTED', { what: 'the audit thread was started as a program' });
-start(parentPort, workerData as AuditThreadData);
+start(parentPort, data);

@@ -53,8 +53,8 @@ export function createAuditWriter(options: AuditWriterOptions): AuditWriter {
   const moveBatch = async (): Promise<boolean> => {
     const wanted = batch;
     const entries = await outbox.read(wanted);
+    moving = entries.length;
     if (entries.length > 0) {
-      moving = entries.length;
       await store.append(outbox.name, entries);
       const stored = storedOf(entries, await store.cursor(outbox.name));
       await outbox.remove(stored.map(({ id }) => id));
@@ -123,7 +123,8 @@ export function createAuditWriter(options: AuditWriterOptions): AuditWriter {
         const reads = emptyReads;
         isHurried = true;
         nap.abort();
-        while (moved < target && emptyReads === reads && !deadline.signal.aborted) await progress.promise;
+        const isOver = (): boolean => moved >= target || emptyReads > reads || deadline.signal.aborted;
+        while (!isOver()) await progress.promise;
         return 'done';
       };
       try {

@@ -143,4 +143,3 @@ export const kafka = section(
   'Kafka as source of change messages. Without this section changes come by HTTP and by `cachewright ingest` only.',
 );
 
-export type KafkaTopicConfig = z.output<typeof topic>;

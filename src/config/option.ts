@@ -27,11 +27,13 @@ export const optionMeta = z.registry<OptionMeta>();
 /** Stands where a secret may: the value of an environment variable, or the content of a file. */
 export type Reference = { readonly env: string } | { readonly file: string };
 
-const withAllowed = <Schema extends z.ZodType>(schema: Schema, meta: OptionMeta): Schema =>
-  schema.register(optionMeta, meta);
+function withMeta<Schema extends z.ZodType>(schema: Schema, meta: OptionMeta): Schema {
+  optionMeta.add(schema, meta);
+  return schema;
+}
 
 export function text(doc: string, allowed = 'a non-empty text'): z.ZodString {
-  return withAllowed(z.string().trim().min(1), { doc, allowed, textAs: 'text' });
+  return withMeta(z.string().trim().min(1), { doc, allowed, textAs: 'text' });
 }
 
 /**
@@ -48,7 +50,7 @@ export function checkedText(
     const problem = problemOf(value);
     if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
   });
-  return withAllowed(schema, { doc, allowed, textAs: 'text' });
+  return withMeta(schema, { doc, allowed, textAs: 'text' });
 }
 
 export function integer(
@@ -58,7 +60,7 @@ export function integer(
   const { min, max = Number.MAX_SAFE_INTEGER, unit } = range;
   const show = unit === 'bytes' ? formatBytes : formatCount;
   const bounds = range.max === undefined ? `at least ${show(min)}` : `from ${show(min)} to ${show(max)}`;
-  return withAllowed(z.int().min(min).max(max), {
+  return withMeta(z.int().min(min).max(max), {
     doc,
     allowed: unit === 'bytes' ? `a whole number of bytes, ${bounds}` : `a whole number ${bounds}`,
     textAs: 'number',
@@ -67,7 +69,7 @@ export function integer(
 }
 
 export function decimal(min: number, max: number, doc: string): z.ZodNumber {
-  return withAllowed(z.number().min(min).max(max), {
+  return withMeta(z.number().min(min).max(max), {
     doc,
     allowed: `a number from ${min} to ${max}`,
     textAs: 'number',
@@ -75,14 +77,14 @@ export function decimal(min: number, max: number, doc: string): z.ZodNumber {
 }
 
 export function yesOrNo(doc: string): z.ZodBoolean {
-  return withAllowed(z.boolean(), { doc, allowed: 'true or false', textAs: 'boolean' });
+  return withMeta(z.boolean(), { doc, allowed: 'true or false', textAs: 'boolean' });
 }
 
 export function oneOf<const Values extends readonly string[]>(
   values: Values,
   doc: string,
 ): z.ZodEnum<{ [Value in Values[number]]: Value }> {
-  return withAllowed(z.enum(values), { doc, allowed: values.map(quoted).join(' or '), textAs: 'text' });
+  return withMeta(z.enum(values), { doc, allowed: values.map(quoted).join(' or '), textAs: 'text' });
 }
 
 /** Like {@link oneOf}, for the field that tells the variants of a section apart. */
@@ -90,7 +92,7 @@ export function tag<const Values extends readonly string[]>(
   values: Values,
   doc: string,
 ): z.ZodEnum<{ [Value in Values[number]]: Value }> {
-  return withAllowed(z.enum(values), {
+  return withMeta(z.enum(values), {
     doc,
     allowed: values.map(quoted).join(' or '),
     textAs: 'text',
@@ -113,7 +115,7 @@ export function duration(min: string, max: string, doc: string): Duration {
     context.addIssue({ code: 'custom', message: `allowed is ${allowed}` });
     return z.NEVER;
   };
-  return withAllowed(z.union([z.number(), z.string()] as const).transform(toMs), {
+  return withMeta(z.union([z.number(), z.string()] as const).transform(toMs), {
     doc,
     allowed,
     textAs: 'number',
@@ -149,7 +151,7 @@ export function secret(
     context.addIssue({ code: 'custom', message: problem ?? '' });
     return z.NEVER;
   };
-  return withAllowed(given.transform(toText), {
+  return withMeta(given.transform(toText), {
     doc,
     allowed: `${allowed}, ${reference}`,
     textAs: 'text',
@@ -160,7 +162,7 @@ export function secret(
 /** A value that only a configuration in TypeScript or JavaScript can hold. */
 export function func<Type>(doc: string): z.ZodCustom<Type, Type> {
   const schema = z.custom<Type>((value) => typeof value === 'function');
-  return withAllowed(schema, {
+  return withMeta(schema, {
     doc,
     allowed: 'a function (configuration in TypeScript or JavaScript only)',
     textAs: 'none',
@@ -168,7 +170,7 @@ export function func<Type>(doc: string): z.ZodCustom<Type, Type> {
 }
 
 export function list<Item extends z.ZodType>(item: Item, doc: string, atLeast = 0): z.ZodArray<Item> {
-  return withAllowed(z.array(item).min(atLeast), {
+  return withMeta(z.array(item).min(atLeast), {
     doc,
     allowed: atLeast === 0 ? 'a list' : `a list of at least ${atLeast}`,
     textAs: 'none',
@@ -181,7 +183,7 @@ export function section<Fields extends z.ZodRawShape>(
   doc: string,
 ): z.ZodObject<Fields, z.core.$strict> {
   const allowed = `an object with ${Object.keys(fields).join(', ')}`;
-  return withAllowed(z.strictObject(fields), { doc, allowed, textAs: 'none' });
+  return withMeta(z.strictObject(fields), { doc, allowed, textAs: 'none' });
 }
 
 export type Maybe<Schema extends z.ZodType> = z.ZodPipe<

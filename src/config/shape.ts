@@ -25,7 +25,7 @@ export type Shape = Common &
 /** Describes a schema. Wrappers (optional, default, transform) are looked through; what has `textAs` or no parts is a leaf. */
 export function shapeOf(schema: z.core.$ZodType): Shape {
   let at = schema as z.core.$ZodTypes;
-  let meta = optionMeta.get(at as z.ZodType);
+  let meta = optionMeta.get(at);
   let defaultValue: unknown;
   let isOptional = false;
   for (;;) {
@@ -40,7 +40,7 @@ export function shapeOf(schema: z.core.$ZodType): Shape {
     } else if (def.type === 'pipe' && (meta === undefined || meta.textAs === 'none')) {
       at = def.in as z.core.$ZodTypes;
     } else break;
-    meta ??= optionMeta.get(at as z.ZodType);
+    meta ??= optionMeta.get(at);
   }
   return { ...partsOf(at, meta), meta, defaultValue, isOptional } as Shape;
 }
@@ -100,17 +100,41 @@ export function childOf(shape: Shape, name: string | number): Shape | undefined 
   }
 }
 
-/** The shape at a path of a value; undefined where the schema knows nothing. */
+/** The shape at a path of a value, not yet {@link pick}ed; undefined where the schema knows nothing. */
 export function shapeAt(root: Shape, path: Path, value: unknown): Shape | undefined {
-  let shape: Shape | undefined = pick(root, value);
+  let shape: Shape | undefined = root;
   let at = value;
   for (const name of path) {
+    shape = childOf(pick(shape, at), name);
     at = valueOf(at, name);
-    shape = childOf(shape, name);
     if (shape === undefined) return undefined;
-    shape = pick(shape, at);
   }
   return shape;
+}
+
+/** Rebuilds a value with each of its leaves as `visit` gives it back; what the schema does not know stays as it is. */
+export function mapLeaves(
+  shape: Shape,
+  value: unknown,
+  visit: (shape: Shape, value: unknown, path: Path) => unknown,
+  path: Path = [],
+): unknown {
+  const at = pick(shape, value);
+  const mapItem = (item: unknown, name: string | number): unknown => {
+    const child = childOf(at, name);
+    return child === undefined ? item : mapLeaves(child, item, visit, [...path, name]);
+  };
+  if (at.kind === 'list' && Array.isArray(value)) return value.map(mapItem);
+  if ((at.kind === 'section' || at.kind === 'record') && isPlainObject(value)) return mapObject(value, mapItem);
+  return visit(at, value, path);
+}
+
+/** A copy of an object with every value replaced. */
+export function mapObject<Result>(
+  value: Readonly<Record<string, unknown>>,
+  replace: (item: unknown, name: string) => Result,
+): Record<string, Result> {
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, replace(item, name)]));
 }
 
 /** The value at a path; undefined when there is none. */

@@ -18,27 +18,48 @@ export function readAuditEntry(json: string): ReadEntry {
   } catch (error) {
     return { kind: 'broken', reason: reasonOf(error) };
   }
-  if (typeof value !== 'object' || value === null) return { kind: 'broken', reason: 'it is no object' };
-  const entry = value as Partial<Record<keyof AuditEntry, unknown>>;
-  if (!isCount(entry.format)) return { kind: 'broken', reason: 'it has no format number' };
-  if (entry.format > AUDIT_FORMAT) return { kind: 'newer', format: entry.format };
-  const wrong = wrongField(entry);
-  if (wrong !== undefined) return { kind: 'broken', reason: `its ${wrong} is not usable` };
-  return { kind: 'entry', entry: value as AuditEntry };
+  if (!isObject(value)) return { kind: 'broken', reason: 'it is no object' };
+  const { format } = value;
+  if (!isCount(format)) return { kind: 'broken', reason: 'it has no format number' };
+  if (format > AUDIT_FORMAT) return { kind: 'newer', format };
+  const problem = { field: '' };
+  if (!isEntry(value, problem)) return { kind: 'broken', reason: `its ${problem.field} is not usable` };
+  return { kind: 'entry', entry: value };
 }
 
-function wrongField(entry: Partial<Record<keyof AuditEntry, unknown>>): string | undefined {
-  const { rows } = entry;
-  const texts = (['job', 'worker', 'stream'] as const).find((name) => typeof entry[name] !== 'string');
-  const counts = (['execution', 'epoch', 'redrive'] as const).find((name) => !isCount(entry[name]));
-  const times = (['startedMs', 'endedMs'] as const).find((name) => !Number.isFinite(entry[name]));
-  const lists = (['services', 'trails', 'errors'] as const).find((name) => !Array.isArray(entry[name]));
-  if (!Array.isArray(rows)) return 'rows';
-  return texts ?? counts ?? times ?? lists ?? (rows.every(isRow) ? undefined : 'rows');
+const FIELDS: Readonly<Record<keyof AuditEntry, (value: unknown) => boolean>> = {
+  format: isCount,
+  job: isText,
+  execution: isCount,
+  worker: isText,
+  stream: isText,
+  epoch: isCount,
+  redrive: isCount,
+  startedMs: Number.isFinite,
+  endedMs: Number.isFinite,
+  services: Array.isArray,
+  trails: Array.isArray,
+  errors: Array.isArray,
+  rows: (rows) => Array.isArray(rows) && rows.every(isRow),
+};
+
+function isEntry(value: Fields, problem: { field: string }): value is Fields & AuditEntry {
+  problem.field = Object.entries(FIELDS).find(([field, isUsable]) => !isUsable(value[field]))?.[0] ?? '';
+  return problem.field === '';
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null;
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string';
 }
 
 function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
 function isRow(row: unknown): row is AuditRow {

@@ -347,6 +347,11 @@ export const catalogue = {
 } as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorCode = keyof typeof catalogue;
+/** Whether this version knows a code that it read somewhere. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(catalogue, code);
+}
+
 export type ErrorDetails = Readonly<Record<string, unknown>>;
 
 /** The one error class of the product; make it with {@link fail}. */

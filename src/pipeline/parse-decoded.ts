@@ -22,11 +22,10 @@ type Decoded = Readonly<Partial<Record<keyof DecodedChange, unknown>>>;
  */
 export function decodedChanges(
   options: ParseOptions,
-  mapping: TopicMapping,
   decode: Decode,
   message: Message,
 ): readonly Change[] | Promise<readonly Change[]> {
-  const changes = callDecoder(decode, message).map((decoded) => changeOf(options, mapping, message, decoded));
+  const changes = callDecoder(decode, message).map((decoded) => changeOf(options, message, decoded));
   const ready = changes.filter((change): change is Change => !(change instanceof Promise));
   return ready.length === changes.length
     ? ready
@@ -52,13 +51,8 @@ function callDecoder(decode: Decode, message: Message): readonly Decoded[] {
   });
 }
 
-function changeOf(
-  options: ParseOptions,
-  mapping: TopicMapping,
-  message: Message,
-  decoded: Decoded,
-): Change | Promise<Change> {
-  const service = serviceOf(options.services, decoded.serviceId ?? mapping.service);
+function changeOf(options: ParseOptions, message: Message, decoded: Decoded): Change | Promise<Change> {
+  const service = serviceOf(options.services, decoded.serviceId);
   const op = readOperation(decoded.op);
   if (decoded.id === undefined || decoded.id === null) {
     throw fail('E_ID_MISSING', { path: '`id` of what the decode function returned' });

@@ -50,7 +50,7 @@ type Changes = readonly Change[] | Promise<readonly Change[]>;
 
 function changesOf(options: ParseOptions, mapping: TopicMapping, message: Message): Changes {
   refuseLarge(message, options.limits.maxMessageBytes);
-  if (mapping.decode !== undefined) return decodedChanges(options, mapping, mapping.decode, message);
+  if (mapping.decode !== undefined) return decodedChanges(options, mapping.decode, message);
   if (message.value === null && mapping.nullValue === 'delete') {
     return [deleteByKey(options, mapping, message)];
   }

@@ -55,5 +55,7 @@ export function ratiosOf(of: readonly number[], over: readonly number[]): number
 }
 
 export function meets(bar: Bar, value: number): boolean {
-  return value >= (bar.atLeast ?? Number.NEGATIVE_INFINITY) && value <= (bar.atMost ?? Number.POSITIVE_INFINITY);
+  return (
+    value >= (bar.atLeast ?? Number.NEGATIVE_INFINITY) && value <= (bar.atMost ?? Number.POSITIVE_INFINITY)
+  );
 }

@@ -1,9 +1,30 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type Child, freePort, privateDir, startChild } from '../support/servers/process.ts';
 import { childrenAsPipeline } from './children.ts';
 import type { Pipeline, PipelineSetup } from './pipeline.ts';
+
+/** The inline service of the original, with the version and the schema a careful team would give it. */
+export const INLINE_PRODUCTS = {
+  source: { type: 'inline' },
+  key: 'product_info_{id}',
+  version: { from: 'record', field: 'modifiedTime', kind: 'time' },
+  record: 'product.schema.json',
+};
+
+const PRODUCT_SCHEMA = {
+  type: 'object',
+  required: ['id', 'name', 'price', 'shopId', 'modifiedTime'],
+  properties: {
+    id: { type: 'integer' },
+    name: { type: 'string' },
+    price: { type: 'number', minimum: 0 },
+    pictureList: { type: 'string' },
+    shopId: { type: 'integer' },
+    modifiedTime: { type: 'integer' },
+  },
+};
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -32,7 +53,7 @@ export function product(options: ProductOptions = {}): Pipeline {
       const children = Array.from({ length: processes }, (_, index) =>
         startProduct(setup, options, dir, auditFile, index),
       );
-      const audit = auditReader(auditFile);
+      const audit = createAuditReader(auditFile);
       return {
         ...childrenAsPipeline(children),
         done: () => Promise.resolve(audit.rows()),
@@ -91,5 +112,31 @@ function configOf(
     audit: { url: `sqlite:${auditFile}` },
     http: { host: '127.0.0.1', port: 0 },
     services: options.services ?? { productInfoService: INLINE_PRODUCTS },
+  };
+}
+
+interface AuditReader {
+  /** Rows so far; cheap. */
+  rows(): number;
+  /** Rows and distinct messages, counted one by one. */
+  exact(): { readonly rows: number; readonly distinct: number };
+  close(): void;
+}
+
+/** Looks into the product's SQLite file from outside, while it is written. */
+function createAuditReader(file: string): AuditReader {
+  let db: DatabaseSync | undefined;
+  const open = (): DatabaseSync => (db ??= new DatabaseSync(file, { readOnly: true, timeout: 5_000 }));
+  return {
+    rows() {
+      // Not there yet, or its tables are just being made.
+      if (!existsSync(file) || statSync(file).size === 0) return 0;
+      return Number(open().prepare('select coalesce(sum(rows), 0) as n from executions').get()?.['n']);
+    },
+    exact() {
+      const found = open().prepare('select count(*) as n, count(distinct message) as d from audit').get();
+      return { rows: Number(found?.['n']), distinct: Number(found?.['d']) };
+    },
+    close: () => db?.close(),
   };
 }

@@ -2,7 +2,8 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { workerData } from 'node:worker_threads';
 
-const marker = `${(workerData as { readonly file: string }).file}.died`;
+const { file }: { readonly file: string } = workerData;
+const marker = `${file}.died`;
 if (!existsSync(marker)) {
   writeFileSync(marker, '');
   throw new Error('out of luck');

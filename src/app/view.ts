@@ -1,0 +1,49 @@
+import { Queue } from 'bullmq';
+import { DEAD_LETTER_QUEUE } from '../adapters/bullmq-dead-letters.ts';
+import { createIdempotency } from '../adapters/redis-idempotency.ts';
+import { fail, reasonOf } from '../core/errors.ts';
+import { formatVersion } from '../core/version.ts';
+import type { AppView } from '../server/app-view.ts';
+import { type Parts, QUEUE } from './app.ts';
+import { durabilityOf } from './redis-roles.ts';
+
+/** What the HTTP server sees of a process. */
+export function createView(
+  parts: Parts,
+  state: { readonly missing: () => string[]; readonly health: () => { healthy: boolean; reason: string } },
+): AppView {
+  const { connections, prefix, services, reader, parse, submit, audit, log } = parts;
+  const idempotency = createIdempotency(connections.queue, prefix);
+  const queues = [QUEUE, DEAD_LETTER_QUEUE].map((name) => {
+    const queue = new Queue(name, { connection: connections.blocking, prefix });
+    queue.on('error', (error) => log.debug({ reason: reasonOf(error) }, 'queue board connection'));
+    return queue;
+  });
+  return {
+    instance: parts.instance,
+    live() {
+      const { healthy, reason } = state.health();
+      return { live: healthy, reason };
+    },
+    missing: async () => state.missing(),
+    async get(service, id) {
+      const found = services.get(service);
+      if (found === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
+      const record = await reader.get(found, id);
+      if (record === undefined) return undefined;
+      const version = record.entry === undefined ? '' : formatVersion(record.entry.version);
+      return { text: record.text, version, tier: record.tier, ageMs: record.ageMs };
+    },
+    async check(message) {
+      const result = await parse(message);
+      return result.kind === 'rejected' ? result.error : undefined;
+    },
+    async submit(messages) {
+      await submit(messages, { idPrefix: 'http' });
+    },
+    durability: () => durabilityOf(connections.queue),
+    remember: (key, contentHash, ids) => idempotency.remember(key, contentHash, ids),
+    trail: (query) => audit.find(query),
+    queues,
+  };
+}

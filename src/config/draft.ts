@@ -1,0 +1,100 @@
+import { didYouMean } from './did-you-mean.ts';
+import type { Problem } from './problems.ts';
+import { childOf, formatPath, isPlainObject, type Path, pick, type Shape } from './shape.ts';
+
+type Values = Record<string, unknown>;
+
+/**
+ * The configuration while it is put together: values as they were given, and where each came from. Later layers replace
+ * what earlier ones gave.
+ */
+export class Draft {
+  readonly root: Shape;
+  value: unknown = {};
+  readonly problems: Problem[] = [];
+  /** Path → label, also of the sections on the way. */
+  readonly #labels = new Map<string, string>();
+
+  constructor(root: Shape) {
+    this.root = root;
+  }
+
+  /** Takes the whole of a layer: the content of a file, or what a program gave. */
+  take(input: unknown, label: string): void {
+    this.value = this.#copy(this.root, input, [], label);
+  }
+
+  /** Replaces the value at a path, making the sections on the way. */
+  put(path: Path, value: unknown, label: string): void {
+    const place = formatPath(path);
+    for (const known of this.#labels.keys()) {
+      if (known.startsWith(`${place}.`) || known.startsWith(`${place}[`)) this.#labels.delete(known);
+    }
+    for (let length = 0; length < path.length; length += 1) {
+      const above = formatPath(path.slice(0, length));
+      if (!this.#labels.has(above)) this.#labels.set(above, label);
+    }
+    this.#labels.set(place, label);
+    this.value = replaced(this.value, path, value);
+  }
+
+  /** Notes that a value came by way of something else: `file cachewright.config.json → env SHOP_TOKEN`. */
+  via(path: Path, way: string): void {
+    this.#labels.set(formatPath(path), `${this.placeOf(path)} → ${way}`);
+  }
+
+  /** Where the value at a path came from; `default` when nobody gave it. */
+  sourceOf(path: Path): string {
+    return this.#labels.get(formatPath(path)) ?? 'default';
+  }
+
+  /** Where a person would change the value at a path: its own source, or that of the nearest section around it. */
+  placeOf(path: Path): string {
+    for (let length = path.length; length >= 0; length -= 1) {
+      const label = this.#labels.get(formatPath(path.slice(0, length)));
+      if (label !== undefined) return label;
+    }
+    return 'default';
+  }
+
+  #copy(shape: Shape | undefined, value: unknown, path: Path, label: string): unknown {
+    this.#labels.set(formatPath(path), label);
+    if (shape === undefined) return value;
+    const at = pick(shape, value);
+    if (Array.isArray(value) && at.kind === 'list') {
+      return value.map((item, index) => this.#copy(at.item, item, [...path, index], label));
+    }
+    if (!isPlainObject(value) || at.kind === 'leaf') return value;
+    const copy: Values = {};
+    for (const [name, item] of Object.entries(value)) {
+      if (name === '__proto__') this.#refuse([...path, name], label, at);
+      else copy[name] = this.#copy(childOf(at, name), item, [...path, name], label);
+    }
+    return copy;
+  }
+
+  #refuse(path: Path, source: string, at: Shape): void {
+    const known = at.kind === 'section' ? [...at.fields.keys()] : [];
+    const message = `there is no such option.${didYouMean(String(path.at(-1)), known)}`;
+    this.problems.push({ path: formatPath(path), value: undefined, source, message });
+  }
+}
+
+/** A copy of a value with another at a path. */
+export function replaced(value: unknown, [name, ...rest]: Path, by: unknown): unknown {
+  if (name === undefined) return by;
+  if (Array.isArray(value)) {
+    return value.map((item, index) => (index === name ? replaced(item, rest, by) : item));
+  }
+  const object = isPlainObject(value) ? value : {};
+  return { ...object, [name]: replaced(object[name], rest, by) };
+}
+
+/** A copy of a value without what stands at a path. Of a list all is removed, so that places keep their meaning. */
+export function without(value: unknown, path: Path): unknown {
+  const [name, ...rest] = path;
+  if (!isPlainObject(value) || name === undefined || !(name in value)) return value;
+  const isLast = rest.length === 0 || typeof rest[0] === 'number';
+  const { [name]: child, ...others } = value;
+  return isLast ? others : { ...others, [name]: without(child, rest) };
+}

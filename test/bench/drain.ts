@@ -1,0 +1,155 @@
+import { withAdmin } from '../support/servers/kafka-tools.ts';
+import { waitFor } from '../support/servers/process.ts';
+import { staleIds } from './check.ts';
+import { type CpuTime, cpuOf, cpuPerMessage } from './cpu.ts';
+import type { Sample } from './figures.ts';
+import type { BenchRedis, Lab } from './lab.ts';
+import { type Load, produce } from './load.ts';
+import type { Pipeline, RunningPipeline } from './pipeline.ts';
+
+/** A topic with a load in it, to be consumed by one group after the other. */
+export interface Backlog {
+  readonly topic: string;
+  readonly partitions: number;
+  readonly load: Load;
+}
+
+export interface DrainOptions {
+  /** More to measure or to check while everything still runs. */
+  readonly inspect?: (running: RunningPipeline, redis: BenchRedis) => Promise<Record<string, number>>;
+  /** Ids whose value is missing or old. @defaultValue every product key of the load */
+  readonly stale?: (redis: BenchRedis) => Promise<number[]>;
+  /** When it is over. @defaultValue the pipeline says it is through with every message */
+  readonly isOver?: (running: RunningPipeline, redis: BenchRedis) => Promise<boolean>;
+  /** Messages the speed is computed from. @defaultValue all of the load */
+  readonly counted?: number;
+  /** Whether the pipeline's own books can be asked for. @defaultValue true */
+  readonly hasBooks?: boolean;
+}
+
+/** No pipeline may take longer for a backlog. */
+const DEADLINE_MS = 15 * 60_000;
+
+/** Pause between two looks at the progress. */
+const LOOK_EVERY_MS = 20;
+
+export async function fillBacklog(lab: Lab, load: Load, partitions: number): Promise<Backlog> {
+  const kafka = await lab.kafka();
+  const topic = lab.fresh('backlog');
+  await kafka.createTopic(topic, { partitions });
+  lab.say(`writing ${load.messages.toLocaleString('en')} messages`);
+  await produce(kafka.brokers, topic, partitions, load);
+  return { topic, partitions, load };
+}
+
+/**
+ * Lets a pipeline work off a backlog from fresh state. The clock runs from the moment Kafka says that all its processes
+ * are in the group, for every subject alike, so that starting a process is not part of the speed; warming up is.
+ */
+export async function drain(
+  lab: Lab,
+  backlog: Backlog,
+  pipeline: Pipeline,
+  options: DrainOptions = {},
+): Promise<Sample> {
+  const { load, topic, partitions } = backlog;
+  const { counted = load.messages } = options;
+  const kafka = await lab.kafka();
+  const redis = await lab.redis();
+  const groupId = lab.fresh(pipeline.name);
+  const running = pipeline.start({ brokers: kafka.brokers, topic, partitions, groupId, redis });
+  try {
+    await untilJoined(kafka.brokers, groupId, pipeline.members, running);
+    const meter = startMeter(running, redis, kafka.pid);
+    const { isOver = async () => (await running.done()) >= load.messages } = options;
+    await untilOver(running, () => isOver(running, redis), `${pipeline.name} to be through`);
+    const { elapsedMs, cpu } = meter.stop(counted);
+
+    const stale = await (options.stale?.(redis) ?? staleIds(redis.client, load.newest()));
+    if (stale.length > 0 && pipeline.isFenced)
+      throw new Error(`${stale.length} keys are not at their newest version, e.g. ${stale.slice(0, 5)}`);
+    if (options.hasBooks !== false) await running.verify(load.messages);
+    const extra = (await options.inspect?.(running, redis)) ?? {};
+    const notes =
+      stale.length > 0
+        ? [`${pipeline.name} left ${stale.length} keys at an older version: it has no fence`]
+        : [];
+    return { metrics: { throughput: (counted * 1_000) / elapsedMs, ...extra }, cpu, notes };
+  } finally {
+    await running.stop();
+    await redis.stop();
+  }
+}
+
+/** Waits until Kafka says that the group is stable with all its members. The admin client is gone afterwards: it costs CPU. */
+export async function untilJoined(
+  brokers: readonly string[],
+  groupId: string,
+  members: number,
+  running: RunningPipeline,
+): Promise<void> {
+  await withAdmin(brokers, (admin) =>
+    untilOver(
+      running,
+      async () => {
+        const { groups } = await admin.describeGroups([groupId]);
+        return groups[0]?.state === 'Stable' && groups[0].members.length === members;
+      },
+      `${members} members in group ${groupId}`,
+      60_000,
+    ),
+  );
+}
+
+export async function untilOver(
+  running: RunningPipeline,
+  isOver: () => boolean | Promise<boolean>,
+  what: string,
+  timeoutMs = DEADLINE_MS,
+): Promise<void> {
+  await waitFor(
+    () => {
+      running.mustRun();
+      return isOver();
+    },
+    { what, timeoutMs, everyMs: LOOK_EVERY_MS, giveUpOn: () => isGone(running) },
+  );
+}
+
+function isGone(running: RunningPipeline): boolean {
+  try {
+    running.mustRun();
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** Measures time and CPU from now on. */
+export function startMeter(
+  running: RunningPipeline,
+  redis: BenchRedis,
+  brokerPid: number,
+): { stop(messages: number): { elapsedMs: number; cpu: Record<string, number> } } {
+  const look = (): [string, CpuTime][] => [
+    ...running.pids.map((pid, index): [string, CpuTime] => [
+      index === 0 ? 'process' : `process ${index + 1}`,
+      cpuOf(pid),
+    ]),
+    ['redis', cpuOf(redis.pid)],
+    ['kafka', cpuOf(brokerPid)],
+  ];
+  const [before, startMs] = [look(), performance.now()];
+  return {
+    stop(messages) {
+      const elapsedMs = performance.now() - startMs;
+      const spent = look().map(([label, after], index) => {
+        const earlier = before[index]?.[1] ?? { total: 0, threads: new Map() };
+        const parts = cpuPerMessage(label, earlier, after, messages);
+        // A broker or Redis has dozens of threads that nobody here can change: the whole is enough.
+        return label.startsWith('process') ? parts : { [label]: parts[label] ?? 0 };
+      });
+      return { elapsedMs, cpu: Object.assign({}, ...spent) as Record<string, number> };
+    },
+  };
+}
