@@ -79,9 +79,9 @@ function kafkaCodec(name: KafkaCodecName, maxBytes: number) {
   };
   return {
     async compress({ buffer }: Encoded): Promise<Buffer> {
-      const { pack } = found();
-      if (pack === undefined) throw unreadable(fail('E_CODEC_MISSING', { codec: name }));
-      return pack(buffer);
+      const codec = found();
+      if (codec.pack === undefined) throw unreadable(fail('E_CODEC_MISSING', { codec: name }));
+      return codec.pack(buffer);
     },
     async decompress(packed: Buffer): Promise<Buffer> {
       const codec = found();

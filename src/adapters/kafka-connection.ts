@@ -109,7 +109,7 @@ export function describeBrokers({ brokers = [], zookeeper }: KafkaConnectionOpti
   return zookeeper === undefined ? brokers.join(', ') : `the brokers registered in ZooKeeper ${zookeeper}`;
 }
 
-function* causes(error: unknown): Generator<unknown> {
+function* causes(error: unknown): Generator {
   for (let at = error, depth = 0; at !== undefined && at !== null && depth < 10; depth += 1) {
     yield at;
     at = at instanceof Error ? at.cause : undefined;

@@ -6,7 +6,7 @@ export interface RequestQueue {
   readonly throttledUntil: number;
   throttleCheckTimeoutId: unknown;
   checkPendingRequests(): void;
-  scheduleCheckPendingRequests(): void;
+  scheduleCheckPendingRequests: (this: RequestQueue) => void;
   destroy(): void;
 }
 export type RequestQueueClass = { readonly prototype: RequestQueue; new (options: object): RequestQueue };

@@ -1,4 +1,4 @@
-import type { ZookeeperClient } from 'node-zookeeper-client';
+import type { CreateClient, ZookeeperClient } from 'node-zookeeper-client';
 import { fail, reasonOf } from '../core/errors.ts';
 import type { Log } from '../core/ports.ts';
 
@@ -90,7 +90,7 @@ export function addressOf(json: string, protocol: ListenerProtocol): string | un
 }
 
 async function open(connect: string, timeoutMs: number): Promise<ZookeeperClient> {
-  const { createClient } = await load();
+  const createClient = await load();
   const client = createClient(connect, { sessionTimeout: timeoutMs * 2, spinDelay: 250, retries: 0 });
   const connected = new Promise<void>((resolve) => client.once('connected', resolve));
   client.connect();
@@ -103,14 +103,13 @@ async function open(connect: string, timeoutMs: number): Promise<ZookeeperClient
   }
 }
 
-async function load(): Promise<typeof import('node-zookeeper-client')> {
+async function load(): Promise<CreateClient> {
   try {
-    const loaded = await import('node-zookeeper-client');
-    return 'default' in loaded ? { createClient: loaded.createClient } : loaded;
+    return (await import('node-zookeeper-client')).createClient;
   } catch (error) {
     const reason =
-      'the optional package node-zookeeper-client is not installed (npm install node-zookeeper-client)';
-    throw fail('E_USAGE', { reason: `kafka.zookeeper is set, but ${reason}` }, { cause: error });
+      'kafka.zookeeper needs the optional package node-zookeeper-client: npm install node-zookeeper-client';
+    throw fail('E_USAGE', { reason }, { cause: error });
   }
 }
 

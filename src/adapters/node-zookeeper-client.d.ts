@@ -7,8 +7,9 @@ declare module 'node-zookeeper-client' {
     getChildren(path: string, done: (error: Error | null, children: string[]) => void): void;
     getData(path: string, done: (error: Error | null, data: Buffer | undefined) => void): void;
   }
-  export function createClient(
+  export type CreateClient = (
     connect: string,
     options: { sessionTimeout: number; spinDelay: number; retries: number },
-  ): ZookeeperClient;
+  ) => ZookeeperClient;
+  export const createClient: CreateClient;
 }

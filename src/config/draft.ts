@@ -1,8 +1,22 @@
+import type { ErrorCode } from '../core/errors.ts';
 import { didYouMean } from './did-you-mean.ts';
-import type { Problem } from './problems.ts';
 import { childOf, formatPath, isPlainObject, type Path, pick, type Shape } from './shape.ts';
 
+export interface Problem {
+  readonly path: string;
+  /** As it was given, secrets masked; undefined: nothing was given, or it is better not shown. */
+  readonly value: string | undefined;
+  /** `flag --http-port` · `env CACHEWRIGHT_HTTP_PORT` · `file cachewright.config.json` · `default` */
+  readonly source: string;
+  /** What is allowed, as a sentence. */
+  readonly message: string;
+  /** When the problem has an error code of its own. */
+  readonly code?: ErrorCode;
+}
+
 type Values = Record<string, unknown>;
+
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * The configuration while it is put together: values as they were given, and where each came from. Later layers replace

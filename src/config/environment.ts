@@ -1,11 +1,9 @@
 /** Options from the environment. Names are made from the paths: `kafka.groupId` is `CACHEWRIGHT_KAFKA_GROUP_ID`. */
 import { didYouMean } from './did-you-mean.ts';
-import type { Draft } from './draft.ts';
+import type { Draft, Environment } from './draft.ts';
 import type { OptionMeta } from './option.ts';
 import { readSecretFile } from './references.ts';
 import type { Path, Shape } from './shape.ts';
-
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 const PREFIX = 'CACHEWRIGHT_';
 

@@ -2,21 +2,9 @@
 import type { z } from 'zod';
 import { type CachewrightError, type ErrorCode, fail } from '../core/errors.ts';
 import { didYouMean } from './did-you-mean.ts';
-import type { Draft } from './draft.ts';
+import type { Draft, Problem } from './draft.ts';
 import { shown } from './secrets.ts';
 import { formatPath, type Path, pick, type Shape, shapeAt, valueAtPath } from './shape.ts';
-
-export interface Problem {
-  readonly path: string;
-  /** As it was given, secrets masked; undefined: nothing was given, or it is better not shown. */
-  readonly value: string | undefined;
-  /** `flag --http-port` · `env CACHEWRIGHT_HTTP_PORT` · `file cachewright.config.json` · `default` */
-  readonly source: string;
-  /** What is allowed, as a sentence. */
-  readonly message: string;
-  /** When the problem has an error code of its own. */
-  readonly code?: ErrorCode;
-}
 
 /** A problem of the value at a path. */
 export function problemAt(draft: Draft, path: Path, message: string, code?: ErrorCode): Problem {

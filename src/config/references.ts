@@ -2,8 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { reasonOf } from '../core/errors.ts';
-import type { Draft } from './draft.ts';
-import type { Environment } from './environment.ts';
+import type { Draft, Environment } from './draft.ts';
 import { problemAt } from './problems.ts';
 import { isPlainObject, mapLeaves, type Path } from './shape.ts';
 

@@ -26,15 +26,14 @@ function maskLeaf(meta: OptionMeta | undefined, value: unknown): unknown {
   return meta.secret === 'password' && typeof value === 'string' ? maskUrl(value) : MASK;
 }
 
-/** An address with its password as `***`; all of it where the parts cannot be told apart. */
+/** An address with its password as `***`; all of it where its parts cannot be told apart. */
 export function maskUrl(url: string): string {
-  const masked = url
-    .replace(/^([a-z+]+:\/\/[^:@/]*):[^@/]*@/i, `$1:${MASK}@`)
-    .replace(/([?&][^=&]*pass[^=&]*=)[^&]*/gi, `$1${MASK}`);
-  const isCredentialLeft = url.includes('@') && !/^[a-z+]+:\/\/[^@]*@[^@]*$/i.test(url);
-  return isCredentialLeft || /^[a-z+]+:\/\/[^@/]*\/.*@/i.test(url) || (url.includes('@') && !url.includes('://'))
-    ? MASK
-    : masked;
+  const parts = /^([a-z+]+:\/\/)(?:([^:@/]*)(:[^@/]*)?@)?([^@]*)$/i.exec(url);
+  if (parts === null) return url.includes('@') ? MASK : url;
+  const [, scheme = '', user, password, rest = ''] = parts;
+  // A lone name before the "@" may be a token.
+  const credentials = user === undefined ? '' : `${password === undefined ? MASK : `${user}:${MASK}`}@`;
+  return scheme + credentials + rest.replace(/([?&][^=&]*pass[^=&]*=)[^&]*/gi, `$1${MASK}`);
 }
 
 function describeSchema(value: object): unknown {

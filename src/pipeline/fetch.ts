@@ -3,7 +3,7 @@ import { hasUnsafeNumber, sliceAt, valueAt } from '../core/json-text.ts';
 import type { Clock, FetchOutcome, RedisTier } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
 import type { Change, Service, Version } from '../core/service.ts';
-import { compareVersions, formatVersion, readVersion } from '../core/version.ts';
+import { compareVersions, formatVersion, readVersion, versionFromTimestamp } from '../core/version.ts';
 import type { Effect, EffectOutcome } from './effect.ts';
 
 /**
@@ -142,7 +142,8 @@ function versionOf(
   if (answer.version !== undefined) return readVersion(rule, answer.version, undefined, nowMs);
   const raw = valueAt(body, rule.path);
   if (raw === undefined || raw === null) {
-    if (rule.missing === 'timestamp' && run.change?.version !== undefined) return run.change.version;
+    const stamped = rule.missing === 'timestamp' ? versionFromTimestamp(run.message.timestampMs) : undefined;
+    if (stamped !== undefined) return stamped;
     throw fail('E_VERSION_MISSING', { where: `the record's field ${rule.path.join('/')}` });
   }
   const slice = hasUnsafeNumber(text) ? sliceAt(text, rule.path) : undefined;

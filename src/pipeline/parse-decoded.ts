@@ -25,7 +25,12 @@ export function decodedChanges(
   decode: Decode,
   message: Message,
 ): readonly Change[] | Promise<readonly Change[]> {
-  const changes = callDecoder(decode, message).map((decoded) => changeOf(options, message, decoded));
+  const changes = callDecoder(decode, message).map((decoded) => {
+    const change = changeOf(options, message, decoded);
+    // A later change may be refused at once; then nobody waits for this one, and its own failure must not end the process.
+    if (change instanceof Promise) change.catch(() => undefined);
+    return change;
+  });
   const ready = changes.filter((change): change is Change => !(change instanceof Promise));
   return ready.length === changes.length
     ? ready

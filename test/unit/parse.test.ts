@@ -421,6 +421,13 @@ describe('a decode function', () => {
     });
     expect(await changesOf(parse, messageOf(''))).toHaveLength(2);
   });
+
+  it('is rejected once, when one change fails at once and another later', async () => {
+    const parse = decoding(() => [one, { ...one, id: '' }], {
+      checkRecord: async () => Promise.reject(new Error('late')),
+    });
+    expect(await codeOf(parse, messageOf(''))).toBe('E_ID_INVALID');
+  });
 });
 
 describe('an error of the program', () => {

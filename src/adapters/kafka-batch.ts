@@ -1,0 +1,71 @@
+import type { EachBatchPayload, KafkaMessage } from 'kafkajs';
+import type { SourceBatch, SourcePartition, SourceRecord } from '../core/ports.ts';
+
+const NO_HEADERS: SourceRecord['headers'] = [];
+
+/** What a batch needs from the source that got it. */
+export interface BatchContext {
+  readonly look: SourcePartition;
+  readonly signal: AbortSignal;
+  /** Called when a heartbeat or commit failed: the membership may be over, for the other partitions too. */
+  readonly onLost: (error: unknown) => void;
+  readonly onCommitted: (next: string) => void;
+}
+
+/** One batch of kafkajs behind the port. */
+export function toSourceBatch(payload: EachBatchPayload, context: BatchContext): SourceBatch {
+  const { batch } = payload;
+  const { topic, partition } = batch;
+  const { look, signal, onLost, onCommitted } = context;
+  const guarded = async (work: Promise<void>): Promise<void> => {
+    try {
+      await work;
+    } catch (error) {
+      onLost(error);
+      throw error;
+    }
+  };
+  return {
+    topic,
+    partition,
+    records: batch.messages.map(toRecord),
+    highWatermark: batch.highWatermark,
+    generation: look.generation,
+    signal,
+    heartbeat: () => guarded(payload.heartbeat()),
+    committed: () => look.committed(),
+    bounds: () => look.bounds(),
+    seek: (offset) => look.seek(offset),
+    pause: () => look.pause(),
+    async commit(offset) {
+      const next = String(BigInt(offset) + 1n);
+      // Without arguments kafkajs commits nothing here; with all partitions it would commit those of other handlers.
+      await guarded(
+        payload.commitOffsetsIfNecessary({ topics: [{ topic, partitions: [{ partition, offset: next }] }] }),
+      );
+      payload.resolveOffset(offset);
+      onCommitted(next);
+    },
+  };
+}
+
+function toRecord({ offset, timestamp, key, value, headers }: KafkaMessage): SourceRecord {
+  return {
+    offset,
+    timestampMs: Number(timestamp),
+    key,
+    value,
+    headers: headers === undefined ? NO_HEADERS : headersOf(headers),
+  };
+}
+
+/** kafkajs gathers headers of one name in an array; the port keeps a list. */
+function headersOf(headers: NonNullable<KafkaMessage['headers']>): SourceRecord['headers'] {
+  const names = Object.keys(headers);
+  if (names.length === 0) return NO_HEADERS;
+  return names.flatMap((name) => {
+    const found = headers[name];
+    const values = Array.isArray(found) ? found : [found];
+    return values.map((value) => [name, Buffer.isBuffer(value) ? value : Buffer.from(value ?? '')] as const);
+  });
+}
