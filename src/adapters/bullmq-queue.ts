@@ -1,11 +1,11 @@
 import { Queue } from 'bullmq';
-import { type Cluster, Redis } from 'ioredis';
-import { fail, reasonOf } from '../core/errors.ts';
+import { fail } from '../core/errors.ts';
 import type { ChunkQueue, Log, QueueDepth } from '../core/ports.ts';
+import { type RedisClient, redisReason } from './redis-connection.ts';
 
 export interface ChunkQueueOptions {
-  /** A URL (the queue makes and closes its own connection), or a connection that fails fast: no offline queue, a `commandTimeout`. */
-  readonly redis: string | Redis | Cluster;
+  /** A connection that fails fast, see `connectRedis`; whoever made it closes it. */
+  readonly redis: RedisClient;
   /** Hash-tagged, so that all keys of the queue share a slot, e.g. `{cachewright}`. */
   readonly prefix: string;
   /** BullMQ's queue name. @defaultValue 'changes' */
@@ -22,7 +22,6 @@ export interface ChunkQueueOptions {
 const KEEP_COMPLETED = { count: 1_000, age: 3_600 } as const;
 /** BullMQ's own count is only a ceiling: limits are counted per run. */
 const ATTEMPTS_CEILING = 1_000_000;
-const COMMAND_TIMEOUT_MS = 5_000;
 
 /**
  * Jobs and a sample of their size, in one round trip. KEYS wait, paused, active, delayed, prioritized · ARGV the prefix of
@@ -52,11 +51,8 @@ return { jobs, sampled, bytes }
 /** The producing side of the BullMQ queue. */
 export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
   const { redis, prefix, name = 'changes', timeoutMs = 10_000, log } = options;
-  const isOwned = typeof redis === 'string';
-  const connection = isOwned ? connect(redis) : redis;
-  const onError = (error: unknown): void => log.debug({ err: reasonOf(error) }, 'queue connection');
-  if (isOwned) connection.on('error', onError);
-  const queue = new Queue(name, { connection, prefix });
+  const onError = (error: unknown): void => log.debug({ err: redisReason(error) }, 'queue connection');
+  const queue = new Queue(name, { connection: redis, prefix });
   queue.on('error', onError);
   const keys = ['wait', 'paused', 'active', 'delayed', 'prioritized'].map(
     (type) => `${prefix}:${name}:${type}`,
@@ -65,8 +61,8 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
   return {
     async enqueue(chunks) {
       // BullMQ itself would wait for the first connection without end, holding every chunk it was given.
-      if (!isUsable(connection))
-        throw fail('E_ENQUEUE_FAILED', { reason: `Redis is not connected (${connection.status})` });
+      if (!isUsable(redis))
+        throw fail('E_ENQUEUE_FAILED', { reason: `Redis is not connected (${redis.status})` });
       const adding = queue.addBulk(
         chunks.map(({ id, name: jobName, data }) => ({
           name: jobName,
@@ -83,34 +79,23 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
       try {
         await within(adding, timeoutMs);
       } catch (error) {
-        throw fail('E_ENQUEUE_FAILED', { reason: reasonOf(error) }, { cause: error });
+        throw fail('E_ENQUEUE_FAILED', { reason: redisReason(error) }, { cause: error });
       }
     },
     async depth(): Promise<QueueDepth> {
-      const reply = await connection.eval(DEPTH, keys.length, ...keys, `${prefix}:${name}:`);
+      const reply = await redis.eval(DEPTH, keys.length, ...keys, `${prefix}:${name}:`);
       const [jobs = 0, sampled = 0, bytes = 0] = Array.isArray(reply) ? reply.map(Number) : [];
       return { jobs, bytes: sampled === 0 ? 0 : Math.round((bytes / sampled) * jobs) };
     },
     async close() {
       // `close` waits for a connection that may never come back.
       await within(queue.close(), 2_000).catch(onError);
-      if (isOwned) connection.disconnect();
     },
   };
 }
 
-function connect(url: string): Redis {
-  return new Redis(url, {
-    enableOfflineQueue: false,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-    connectTimeout: COMMAND_TIMEOUT_MS,
-    maxRetriesPerRequest: 1,
-    retryStrategy: (times) => Math.min(100 * times, 2_000),
-  });
-}
-
 /** A Redis Cluster's connection says `connect` for long stretches in which it works. */
-function isUsable({ status }: Redis | Cluster): boolean {
+function isUsable({ status }: RedisClient): boolean {
   return status === 'ready' || status === 'connect';
 }
 

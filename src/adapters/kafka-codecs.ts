@@ -1,8 +1,11 @@
 import { promisify } from 'node:util';
 import { gunzip, gzip, zstdCompress, zstdDecompress } from 'node:zlib';
-import { CompressionCodecs, CompressionTypes, KafkaJSNonRetriableError } from 'kafkajs';
+import kafkajs, { CompressionTypes } from 'kafkajs';
 import { compressFrame, decompressFrame } from 'lz4-napi';
 import { type CachewrightError, fail, reasonOf } from '../core/errors.ts';
+
+// Node sees only some of kafkajs's CommonJS exports by name; the rest come through its default export.
+const { CompressionCodecs, KafkaJSNonRetriableError } = kafkajs;
 
 export type KafkaCodecName = 'gzip' | 'snappy' | 'lz4' | 'zstd';
 

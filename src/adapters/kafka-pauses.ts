@@ -24,14 +24,24 @@ export class KafkaPauses {
     const consumer = this.#consumer;
     const held = (holders.get(place) ?? 0) + 1;
     holders.set(place, held);
-    if (held === 1) consumer?.pause([{ topic, partitions: [partition] }]);
+    if (held === 1) quietly(() => consumer?.pause([{ topic, partitions: [partition] }]));
     let isHeld = true;
     return () => {
       if (!isHeld) return;
       isHeld = false;
       const left = (holders.get(place) ?? 1) - 1;
       holders.set(place, left);
-      if (left === 0 && holders === this.#holders) consumer?.resume([{ topic, partitions: [partition] }]);
+      if (left === 0 && holders === this.#holders)
+        quietly(() => consumer?.resume([{ topic, partitions: [partition] }]));
     };
+  }
+}
+
+/** kafkajs throws when the consumer has ended meanwhile; then there is nothing to pause or resume. */
+function quietly(steer: () => void): void {
+  try {
+    steer();
+  } catch {
+    // the next membership begins without pauses
   }
 }

@@ -1,47 +1,27 @@
 /**
- * Kafka behind the port `ChangeSource`, by kafkajs (no longer maintained: facts about it are told where they matter).
- * One loop keeps a consumer alive: build, run, and when it crashed, build another after a pause.
+ * Kafka behind the port `ChangeSource`, by kafkajs. kafkajs is no longer maintained: what it does that one would not
+ * expect is said where it matters, here and in its neighbours.
  */
-import { type Consumer, type EachBatchPayload, type Kafka, KafkaJSError } from 'kafkajs';
+import kafkajs, { type Consumer, type EachBatchPayload } from 'kafkajs';
 import { backoffMs, type BackoffRule } from '../core/backoff.ts';
 import { asError, type CachewrightError, fail, reasonOf } from '../core/errors.ts';
-import type { BatchHandler, ChangeSource, Clock, SourcePartition, SourcePosition } from '../core/ports.ts';
+import type { BatchHandler, ChangeSource, SourcePartition, SourcePosition } from '../core/ports.ts';
 import { toSourceBatch } from './kafka-batch.ts';
-import {
-  createKafkaClient,
-  describeBrokers,
-  type KafkaConnectionOptions,
-  kafkaFault,
-} from './kafka-connection.ts';
+import { createKafkaClient } from './kafka-connection.ts';
+import { keepConsuming, type KafkaConsumerOptions, type KeptConsumer } from './kafka-consumer.ts';
 import { createKafkaInspector, type KafkaInspector } from './kafka-inspector.ts';
 import { KafkaPauses } from './kafka-pauses.ts';
 
-export interface KafkaSourceOptions extends KafkaConnectionOptions {
-  readonly topics: readonly string[];
-  readonly groupId: string;
-  /** A consumer that says nothing for so long loses its partitions, milliseconds. @defaultValue 10_000 */
-  readonly sessionTimeoutMs?: number;
-  /** @defaultValue 2_000 */
-  readonly heartbeatMs?: number;
-  /** Partitions whose batches are handled at the same time. @defaultValue 8 */
-  readonly concurrency?: number;
-  /** Bytes of one partition per fetch: sets how large chunks get when there is a backlog. @defaultValue 1_048_576 */
-  readonly maxBytesPerPartition?: number;
-  /** Bytes of one fetch over all partitions of a broker. @defaultValue 10_485_760 */
-  readonly maxBytes?: number;
-  /** How long a broker holds a fetch when there is nothing new, milliseconds; also the longest a close waits for it. @defaultValue 500 */
-  readonly maxWaitMs?: number;
-  readonly clock: Clock;
-}
+// Node sees only some of kafkajs's CommonJS exports by name; the rest come through its default export.
+const { KafkaJSError } = kafkajs;
 
-/** Pauses between a crash and the next consumer; over after {@link CALM_MS} without one. */
-const REBUILD: BackoffRule = { initialMs: 250, factor: 2, maxMs: 15_000, jitter: 0.2 };
+export type KafkaSourceOptions = KafkaConsumerOptions;
+
 /** Pauses before a batch whose handling failed is offered again. */
 const OFFER_AGAIN: BackoffRule = { initialMs: 250, factor: 2, maxMs: 10_000, jitter: 0.2 };
-const CALM_MS = 60_000;
-const CLOSE_MS = 20_000;
-/** kafkajs tells of a lost place by this line only. */
+/** kafkajs tells by this line only that it lost its place: retention removed it, or the topic is another one. */
 const RESET_LINE = 'Offset out of range, resetting to default offset';
+const ASK_AGAIN_MS = 1_000;
 
 /** Makes the source; nothing happens before `start`. */
 export function createKafkaSource(options: KafkaSourceOptions): ChangeSource {
@@ -53,12 +33,14 @@ class KafkaSource implements ChangeSource {
   readonly groupId: string;
   readonly #options: KafkaSourceOptions;
   readonly #pauses = new KafkaPauses();
-  readonly #resolved = new Map<string, string>();
-  readonly #failures = new Map<string, number>();
   readonly #listeners = new Set<() => void>();
   readonly #closed = new AbortController();
-  #kafka: Kafka | undefined;
+  /** Next offsets, by place. */
+  readonly #resolved = new Map<string, string>();
+  /** Failed handlings in a row, by place. */
+  readonly #failures = new Map<string, number>();
   #inspector: KafkaInspector | undefined;
+  #kept: KeptConsumer | undefined;
   #consumer: Consumer | undefined;
   #handler: BatchHandler = () => Promise.resolve();
   #generation = 0;
@@ -67,10 +49,6 @@ class KafkaSource implements ChangeSource {
   #assigned: readonly { readonly topic: string; readonly partitions: readonly number[] }[] = [];
   /** Settles when the cluster's id was asked in this generation. */
   #identified: Promise<void> = Promise.resolve();
-  /** Ends the consumer that runs now. */
-  #end: (error: CachewrightError) => void = () => undefined;
-  #fault = { error: undefined as CachewrightError | undefined, untilMs: 0 };
-  #living: Promise<void> = Promise.resolve();
 
   constructor(options: KafkaSourceOptions) {
     this.#options = options;
@@ -79,17 +57,24 @@ class KafkaSource implements ChangeSource {
 
   async start(handler: BatchHandler): Promise<void> {
     this.#handler = handler;
-    this.#kafka = createKafkaClient(this.#options, (message) => {
-      // The log is not what it was: mark and commit are to be compared as after a rebalance.
+    const kafka = createKafkaClient(this.#options, (message) => {
+      // Mark and commit are to be compared as after a rebalance.
       if (message === RESET_LINE) this.#generation += 1;
     });
-    this.#inspector = createKafkaInspector(this.#kafka, this.#options);
+    this.#inspector = createKafkaInspector(kafka, this.#options);
     await this.#inspector.connect(this.#closed.signal);
     await this.#inspector.requireTopics(this.#options.topics);
-    this.clusterId = await this.#inspector.clusterId();
-    const joined = Promise.withResolvers<void>();
-    this.#living = this.#live(joined);
-    await joined.promise;
+    const hooks = {
+      onJoin: (consumer: Consumer, assignment: Readonly<Record<string, readonly number[]>>) =>
+        this.#onJoin(consumer, assignment),
+      onLeft: (error: CachewrightError) => this.#onLeft(error),
+      onBatch: (payload: EachBatchPayload) => this.#onBatch(payload),
+      onEmptyBatch: (topic: string, partition: number, lastOffset: string) =>
+        void this.#resolved.set(placeOf(topic, partition), String(BigInt(lastOffset) + 1n)),
+    };
+    this.#kept = keepConsuming(kafka, this.#options, hooks, this.#closed.signal);
+    await this.#kept.joined;
+    await this.#identified;
   }
 
   assignments() {
@@ -128,27 +113,24 @@ class KafkaSource implements ChangeSource {
   }
 
   async restart(reason: string): Promise<void> {
-    const before = this.#consumer;
-    this.#end(fail('E_ABORTED', { reason }));
-    await within(disconnect(before), CLOSE_MS);
+    await this.#kept?.end(fail('E_ABORTED', { reason }));
   }
 
   isHealthy() {
-    const { error, untilMs } = this.#fault;
-    if (error !== undefined && this.#options.clock.now() < untilMs)
-      return { healthy: false, reason: `${error.code}: ${error.message}` };
-    return this.#assigned.length > 0 || this.#generation > 0
-      ? { healthy: true, reason: '' }
-      : { healthy: false, reason: `joining the group ${this.groupId}` };
+    const fault = this.#kept?.fault();
+    if (fault !== undefined) return { healthy: false, reason: `${fault.code}: ${fault.message}` };
+    if (this.#consumer === undefined)
+      return { healthy: false, reason: `not a member of group ${this.groupId} yet` };
+    return { healthy: true, reason: '' };
   }
 
   async close(): Promise<void> {
-    const aborted = fail('E_ABORTED', { reason: 'the source is closed' });
-    this.#closed.abort(aborted);
-    this.#tenure.abort(aborted);
-    this.#end(aborted);
-    await within(this.#living, CLOSE_MS);
-    if (this.#inspector !== undefined) await within(this.#inspector.close(), CLOSE_MS);
+    const error = fail('E_ABORTED', { reason: 'the source is closed' });
+    this.#closed.abort(error);
+    this.#tenure.abort(error);
+    await this.#kept?.end(error);
+    await this.#kept?.done;
+    await this.#inspector?.close().catch(() => undefined);
   }
 
   #ask(): KafkaInspector {
@@ -157,118 +139,37 @@ class KafkaSource implements ChangeSource {
     return this.#inspector;
   }
 
-  /** Consumer after consumer, until the source closes. The first join settles `joined`; so does a refusal before it. */
-  async #live(joined: PromiseWithResolvers<void>): Promise<void> {
-    const { clock, log } = this.#options;
-    for (let crashes = 1; !this.#closed.signal.aborted; crashes += 1) {
-      const startedMs = clock.now();
-      const error = await this.#runOne(joined);
-      this.#assigned = [];
-      this.#tenure.abort(error);
-      if (this.#closed.signal.aborted) break;
-      if (clock.now() - startedMs > CALM_MS) crashes = 1;
-      const waitMs = backoffMs(REBUILD, crashes, clock.random());
-      this.#fault = { error, untilMs: clock.now() + waitMs * 2 + 5_000 };
-      log.error(
-        { code: error.code, crashes, waitMs },
-        `the consumer of group ${this.groupId} ended and is built anew: ${error.message}`,
-      );
-      if (error.outcome === 'refuse' && error.code === 'E_KAFKA_AUTH') joined.reject(error);
-      await clock.sleep(waitMs, this.#closed.signal).catch(() => undefined);
-    }
-    joined.reject(fail('E_ABORTED', { reason: 'the source is closed' }));
-  }
-
-  /** Runs one consumer to its end and says why it ended. */
-  async #runOne(joined: PromiseWithResolvers<void>): Promise<CachewrightError> {
-    const ended = Promise.withResolvers<CachewrightError>();
-    this.#end = ended.resolve;
-    let consumer: Consumer | undefined;
-    try {
-      consumer = this.#build(joined, ended.resolve);
-      await consumer.connect();
-      await consumer.subscribe({ topics: [...this.#options.topics], fromBeginning: true });
-      await consumer.run({
-        autoCommit: false,
-        eachBatchAutoResolve: false,
-        partitionsConsumedConcurrently: this.#options.concurrency ?? 8,
-        eachBatch: (payload) => this.#onBatch(payload),
-      });
-      return await ended.promise;
-    } catch (error) {
-      return this.#faultOf(error);
-    } finally {
-      this.#end = () => undefined;
-      this.#consumer = undefined;
-      await within(disconnect(consumer), CLOSE_MS);
-    }
-  }
-
-  #build(joined: PromiseWithResolvers<void>, end: (error: CachewrightError) => void): Consumer {
-    const {
-      sessionTimeoutMs = 10_000,
-      heartbeatMs = 2_000,
-      maxBytesPerPartition = 1_048_576,
-      maxBytes = 10_485_760,
-      maxWaitMs = 500,
-    } = this.#options;
-    if (this.#kafka === undefined) throw fail('E_UNEXPECTED', { what: 'the source was not started' });
-    const consumer = this.#kafka.consumer({
-      groupId: this.groupId,
-      sessionTimeout: sessionTimeoutMs,
-      heartbeatInterval: heartbeatMs,
-      maxBytesPerPartition,
-      maxBytes,
-      maxWaitTimeInMs: maxWaitMs,
-      minBytes: 1,
-      allowAutoTopicCreation: false,
-      // We restart: kafkajs does not for every kind of error, and tells nobody.
-      retry: {
-        initialRetryTime: 200,
-        maxRetryTime: 5_000,
-        retries: 5,
-        restartOnFailure: () => Promise.resolve(false),
-      },
-    });
-    const { GROUP_JOIN, CRASH, REBALANCING, END_BATCH_PROCESS } = consumer.events;
-    consumer.on(GROUP_JOIN, ({ payload }) => {
-      this.#onJoin(consumer, payload.memberAssignment);
-      joined.resolve();
-    });
-    consumer.on(REBALANCING, () => this.#tenure.abort(fail('E_ABORTED', { reason: 'the group rebalances' })));
-    consumer.on(CRASH, ({ payload }) => end(this.#faultOf(payload.error)));
-    consumer.on(END_BATCH_PROCESS, ({ payload: { topic, partition, batchSize, lastOffset } }) => {
-      // Only control or aborted records: kafkajs resolves them by itself and calls no handler.
-      if (batchSize === 0) this.#resolved.set(placeOf(topic, partition), String(BigInt(lastOffset) + 1n));
-    });
-    return consumer;
-  }
-
-  /** kafkajs calls this before the first fetch of a generation, and does not await it: what must come first is synchronous. */
-  #onJoin(consumer: Consumer, assignment: Readonly<Record<string, number[]>>): void {
+  #onJoin(consumer: Consumer, assignment: Readonly<Record<string, readonly number[]>>): void {
+    this.#onLeft(fail('E_ABORTED', { reason: 'the group rebalanced' }));
     this.#consumer = consumer;
     this.#generation += 1;
-    this.#tenure.abort(fail('E_ABORTED', { reason: 'the group rebalanced' }));
     this.#tenure = new AbortController();
+    if (this.#closed.signal.aborted) this.#tenure.abort(this.#closed.signal.reason);
     this.#assigned = Object.entries(assignment).map(([topic, partitions]) => ({ topic, partitions }));
-    this.#resolved.clear();
-    this.#failures.clear();
     this.#pauses.attach(consumer);
     this.#identified = this.#identify();
+  }
+
+  #onLeft(error: CachewrightError): void {
+    this.#tenure.abort(error);
+    this.#consumer = undefined;
+    this.#assigned = [];
+    this.#resolved.clear();
+    this.#failures.clear();
   }
 
   /** The address may lead to another cluster than before. */
   async #identify(): Promise<void> {
     const { clock, log } = this.#options;
-    const generation = this.#generation;
-    while (generation === this.#generation && !this.#closed.signal.aborted) {
+    const assigned = this.#assigned;
+    while (assigned === this.#assigned && !this.#closed.signal.aborted) {
       try {
         this.clusterId = await this.#ask().clusterId();
         for (const listener of this.#listeners) listener();
         return;
       } catch (error) {
         log.warn({ err: reasonOf(error) }, "the cluster's id could not be asked; trying again");
-        await clock.sleep(1_000, this.#closed.signal).catch(() => undefined);
+        await clock.sleep(ASK_AGAIN_MS, this.#closed.signal).catch(() => undefined);
       }
     }
   }
@@ -277,16 +178,20 @@ class KafkaSource implements ChangeSource {
   async #onBatch(payload: EachBatchPayload): Promise<void> {
     const { topic, partition } = payload.batch;
     const place = placeOf(topic, partition);
+    // Doubts ended the waits, but kafkajs went on as a member.
+    if (this.#tenure.signal.aborted && !this.#closed.signal.aborted) this.#tenure = new AbortController();
     const tenure = this.#tenure;
     try {
       await this.#identified;
-      const look = this.partition(topic, partition);
-      const onLost = (error: unknown): void => {
-        if (error instanceof KafkaJSError)
-          tenure.abort(fail('E_ABORTED', { reason: `the membership is in doubt: ${error.message}` }));
-      };
-      const onCommitted = (next: string): void => void this.#resolved.set(place, next);
-      await this.#handler(toSourceBatch(payload, { look, signal: tenure.signal, onLost, onCommitted }));
+      const batch = toSourceBatch(payload, {
+        look: this.partition(topic, partition),
+        signal: tenure.signal,
+        // Ends the waits of the other partitions' handlers: the group waits for all of them before it goes on.
+        onLost: (error) =>
+          tenure.abort(fail('E_ABORTED', { reason: `the membership is in doubt: ${reasonOf(error)}` })),
+        onCommitted: (next) => void this.#resolved.set(place, next),
+      });
+      await this.#handler(batch);
       this.#failures.delete(place);
     } catch (error) {
       if (error instanceof KafkaJSError) throw error;
@@ -294,6 +199,7 @@ class KafkaSource implements ChangeSource {
     }
   }
 
+  /** What was not resolved is fetched again by itself. */
   #offerAgainLater(topic: string, partition: number, error: unknown): void {
     const { clock, log } = this.#options;
     const place = placeOf(topic, partition);
@@ -307,33 +213,12 @@ class KafkaSource implements ChangeSource {
     );
     const resume = this.#pauses.pause(topic, partition);
     void clock
-      .sleep(waitMs, this.#closed.signal)
+      .sleep(waitMs, this.#tenure.signal)
       .catch(() => undefined)
       .then(resume);
-  }
-
-  #faultOf(error: unknown): CachewrightError {
-    return kafkaFault(error, {
-      brokers: describeBrokers(this.#options),
-      topics: this.#options.topics.join(', '),
-    });
   }
 }
 
 function placeOf(topic: string, partition: number): string {
   return `${topic}/${partition}`;
-}
-
-async function disconnect(consumer: Consumer | undefined): Promise<void> {
-  // A broken connection cannot be taken leave of; the group notices by the session's timeout.
-  await consumer?.disconnect().catch(() => undefined);
-}
-
-async function within(work: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work.catch(() => undefined), late]);
-  clearTimeout(timer);
 }

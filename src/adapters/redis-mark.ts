@@ -1,6 +1,6 @@
-import type { Cluster, Redis } from 'ioredis';
-import { fail, reasonOf } from '../core/errors.ts';
+import { fail } from '../core/errors.ts';
 import type { Log, Mark, MarkName, MarkStore } from '../core/ports.ts';
+import { type RedisClient, redisReason } from './redis-connection.ts';
 
 /** Bumped when the text of a mark changes. */
 const MARK_FORMAT = 1;
@@ -29,7 +29,7 @@ return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 
 export interface RedisMarksOptions {
   /** A connection with deadlines (`commandTimeout`, no offline queue): the hand-off repeats what failed. */
-  readonly connection: Redis | Cluster;
+  readonly connection: RedisClient;
   /** The queue's hash-tagged prefix, e.g. `{cachewright}`. */
   readonly prefix: string;
   /** How often to ask for the server's run id, milliseconds: a failover behind one address may keep the connection. @defaultValue 10_000 */
@@ -86,7 +86,7 @@ function watchReturns({ connection, watchMs = 10_000, log }: RedisMarksOptions, 
       if (runId !== '' && now !== runId) tell('Redis was started anew, or another server took over');
       runId = now;
     } catch (error) {
-      log.debug({ err: reasonOf(error) }, 'the run id of Redis is not known');
+      log.debug({ err: redisReason(error) }, 'the run id of Redis is not known');
     }
   };
   connection.on('ready', onReady);

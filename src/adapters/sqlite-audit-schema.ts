@@ -65,7 +65,7 @@ const BUSY_TIMEOUT_MS = 5_000;
  * Opens the file for writing, made or migrated if need be.
  *
  * `synchronous = FULL`: a commit must survive a power failure, because its entries are removed from the outbox next.
- * It costs 2 % (ADR 0005). The page cache holds the part of the key index that is written to; checkpoints are rarer
+ * It costs 1 to 4 % (ADR 0005). The page cache holds the part of the key index that is written to; checkpoints are rarer
  * than SQLite's default, since every one writes the same hot pages again.
  */
 export function openForWriting(file: string): DatabaseSync {

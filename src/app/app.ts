@@ -66,7 +66,6 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
     redis: connections.queue,
     prefix,
     name: QUEUE,
-    keep: config.queue.keepCompleted,
     log,
   });
   const limits = { maxChunkMessages: config.queue.maxChunkMessages, maxChunkBytes: config.queue.maxChunkBytes };

@@ -1,8 +1,3 @@
-import { createFunctionRecords } from '../adapters/function-records.ts';
-import { guardSource } from '../adapters/guarded-source.ts';
-import { createHttpRecords } from '../adapters/http-records.ts';
-import { compileJsonSchema } from '../adapters/json-schema-check.ts';
-import { createPostgresRecords } from '../adapters/postgres-records.ts';
 import type { Config, ServiceConfig, SourceConfig, VersionConfig } from '../config/schema.ts';
 import { pointerTokens } from '../core/json-text.ts';
 import { compileKeyTemplate } from '../core/key.ts';
@@ -85,7 +80,7 @@ function compileVersion(version: VersionConfig): VersionRule {
 
 function compileSchema(schema: ServiceConfig['record']): Check | undefined {
   if (schema === undefined) return undefined;
-  return schema.kind === 'standard' ? checkOf(schema.schema) : compileJsonSchema(schema.schema);
+  return schema.kind === 'standard' ? checkOf(schema.schema) : undefined;
 }
 
 /** An inline service's source is never asked. */

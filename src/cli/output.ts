@@ -16,6 +16,7 @@ const paint = (code: number, text: string): string => (isColoured() ? `\u001b[${
 
 export const red = (text: string): string => paint(31, text);
 export const green = (text: string): string => paint(32, text);
+export const yellow = (text: string): string => paint(33, text);
 export const dim = (text: string): string => paint(2, text);
 
 /** Data goes to stdout. */
@@ -32,6 +33,15 @@ export function say(text: string, quiet = false): void {
 export function exitCodeOf(error: CachewrightError): number {
   if (error.outcome === 'refuse') return EXIT.usage;
   return error.outcome === 'unreachable' ? EXIT.unreachable : EXIT.failed;
+}
+
+/** A reader that has seen enough (`… | head`) is no failure of ours. */
+export function hushBrokenPipes(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+  }
 }
 
 /** Says what went wrong and what to do, without a stack trace, and sets the exit code. */

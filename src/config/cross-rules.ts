@@ -34,7 +34,9 @@ export function brokenRules(config: Config): Broken[] {
 function kafkaRules(kafka: KafkaConfig, services: readonly string[]): Broken[] {
   const broken: Broken[] = [];
   if (kafka.brokers.length === 0 && kafka.zookeeper === undefined) {
-    broken.push(rule(['kafka', 'brokers'], [['kafka', 'zookeeper']], 'needed, unless kafka.zookeeper is set'));
+    broken.push(
+      rule(['kafka', 'brokers'], [['kafka', 'zookeeper']], 'needed, unless kafka.zookeeper is set'),
+    );
   }
   if (kafka.heartbeatMs * 3 > kafka.sessionTimeoutMs) {
     const most = formatDuration(Math.floor(kafka.sessionTimeoutMs / 3));
@@ -66,12 +68,20 @@ function queueRules({ queue }: Config): Broken[] {
   }
   if (queue.lowWaterJobs >= queue.highWaterJobs) {
     broken.push(
-      rule(['queue', 'lowWaterJobs'], [['queue', 'highWaterJobs']], 'allowed is less than queue.highWaterJobs'),
+      rule(
+        ['queue', 'lowWaterJobs'],
+        [['queue', 'highWaterJobs']],
+        'allowed is less than queue.highWaterJobs',
+      ),
     );
   }
   if (queue.lowWaterBytes >= queue.highWaterBytes) {
     broken.push(
-      rule(['queue', 'lowWaterBytes'], [['queue', 'highWaterBytes']], 'allowed is less than queue.highWaterBytes'),
+      rule(
+        ['queue', 'lowWaterBytes'],
+        [['queue', 'highWaterBytes']],
+        'allowed is less than queue.highWaterBytes',
+      ),
     );
   }
   return broken;
@@ -88,7 +98,13 @@ function serviceRules(id: string, service: ServiceConfig, { worker }: Config): B
   const { source, version, retry } = service;
   const broken: Broken[] = [];
   const add = (path: Path, reads: readonly Path[], message: string): void => {
-    broken.push(rule([...at, ...path], reads.map((read) => [...at, ...read]), message));
+    broken.push(
+      rule(
+        [...at, ...path],
+        reads.map((read) => [...at, ...read]),
+        message,
+      ),
+    );
   };
   if (version.from !== 'offset' && version.kind !== 'time') {
     const kind: Path = ['version', 'kind'];
@@ -96,19 +112,31 @@ function serviceRules(id: string, service: ServiceConfig, { worker }: Config): B
     if (version.timezone !== undefined) add(['version', 'timezone'], [kind], 'a time zone needs kind "time"');
   }
   if (source.type === 'function' && source.fetch === undefined && source.fetchMany === undefined) {
-    add(['source', 'fetch'], [['source']], 'a source of type "function" needs fetch or fetchMany, which only a configuration in TypeScript or JavaScript can hold: see defineSource');
+    add(
+      ['source', 'fetch'],
+      [['source']],
+      'a source of type "function" needs fetch or fetchMany, which only a configuration in TypeScript or JavaScript can hold: see defineSource',
+    );
   }
   if (source.type !== 'inline' && source.timeoutMs > worker.effectTimeoutMs) {
     const most = formatDuration(worker.effectTimeoutMs);
     broken.push(
-      rule([...at, 'source', 'timeoutMs'], [['worker', 'effectTimeoutMs']], `allowed is at most worker.effectTimeoutMs, which is ${most}`),
+      rule(
+        [...at, 'source', 'timeoutMs'],
+        [['worker', 'effectTimeoutMs']],
+        `allowed is at most worker.effectTimeoutMs, which is ${most}`,
+      ),
     );
   }
   if (retry.initialMs > retry.maxMs) {
     add(['retry', 'initialMs'], [['retry', 'maxMs']], 'allowed is at most retry.maxMs');
   }
   if (service.fenceTtlMs > 0 && service.fenceTtlMs < retry.horizonMs) {
-    add(['fenceTtlMs'], [['retry', 'horizonMs'], ['ttlMs']], `allowed is at least retry.horizonMs, which is ${formatDuration(retry.horizonMs)}: else a waiting run outlives what guards its key`);
+    add(
+      ['fenceTtlMs'],
+      [['retry', 'horizonMs'], ['ttlMs']],
+      `allowed is at least retry.horizonMs, which is ${formatDuration(retry.horizonMs)}: else a waiting run outlives what guards its key`,
+    );
   }
   return broken;
 }

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../core/errors.ts';
 import { didYouMean } from './did-you-mean.ts';
-import { childOf, formatPath, isPlainObject, type Path, pick, type Shape } from './shape.ts';
+import { childOf, formatPath, isPlainObject, type Path, pick, type Shape, valueAtPath } from './shape.ts';
 
 export interface Problem {
   readonly path: string;
@@ -57,9 +57,16 @@ export class Draft {
     this.#labels.set(formatPath(path), `${this.placeOf(path)} → ${way}`);
   }
 
-  /** Where the value at a path came from; `default` when nobody gave it. */
+  /** Where the value at a path came from; `default` when nobody gave it. What lies inside a list or a short form came with it. */
   sourceOf(path: Path): string {
-    return this.#labels.get(formatPath(path)) ?? 'default';
+    for (let length = path.length; length > 0; length -= 1) {
+      const at = path.slice(0, length);
+      const label = this.#labels.get(formatPath(at));
+      if (label !== undefined) {
+        return length === path.length || !isPlainObject(valueAtPath(this.value, at)) ? label : 'default';
+      }
+    }
+    return 'default';
   }
 
   /** Where a person would change the value at a path: its own source, or that of the nearest section around it. */

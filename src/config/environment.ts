@@ -10,7 +10,7 @@ const PREFIX = 'CACHEWRIGHT_';
 /** Names that are no options. `CACHEWRIGHT_TEST_…` and `CACHEWRIGHT_STRICT` belong to the project's own tests. */
 export const OTHER_NAMES: Readonly<Record<string, string>> = {
   CACHEWRIGHT_CONFIG: 'The configuration file, unless `--config` names one.',
-  CACHEWRIGHT_STRICT: 'For the project\'s own tests: a skipped suite fails.',
+  CACHEWRIGHT_STRICT: "For the project's own tests: a skipped suite fails.",
 };
 const TEST_PREFIX = 'CACHEWRIGHT_TEST_';
 
@@ -24,18 +24,11 @@ export interface EnvironmentName {
 
 /** Every name there is: one for each scalar and each list of scalars outside `services`. */
 export function environmentNames(shape: Shape, path: readonly string[] = []): EnvironmentName[] {
-  switch (shape.kind) {
-    case 'leaf':
-      return named(shape.meta, path, false);
-    case 'list':
-      return scalarsOf(shape.item).flatMap((meta) => named(meta, path, true));
-    case 'choice':
-      return shape.options.flatMap((option) => environmentNames(option, path));
-    case 'section':
-      return [...shape.fields].flatMap(([name, field]) => environmentNames(field, [...path, name]));
-    case 'record':
-      return [];
-  }
+  if (shape.kind === 'leaf') return named(shape.meta, path, false);
+  if (shape.kind === 'list') return scalarsOf(shape.item).flatMap((meta) => named(meta, path, true));
+  if (shape.kind === 'choice') return shape.options.flatMap((option) => environmentNames(option, path));
+  if (shape.kind === 'record') return [];
+  return [...shape.fields].flatMap(([name, field]) => environmentNames(field, [...path, name]));
 }
 
 function named(meta: OptionMeta | undefined, path: readonly string[], isList: boolean): EnvironmentName[] {
@@ -49,7 +42,9 @@ function scalarsOf(shape: Shape): OptionMeta[] {
 }
 
 function nameOf(path: readonly string[]): string {
-  return PREFIX + path.map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()).join('_');
+  return (
+    PREFIX + path.map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()).join('_')
+  );
 }
 
 /** Reads the environment into the draft. An empty variable counts as not set. */

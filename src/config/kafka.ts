@@ -30,21 +30,31 @@ const topicName = (doc: string): z.ZodString =>
 
 const topic = section(
   {
-    name: topicName('Name of the topic. Patterns are not known: a topic that is created later would not be noticed.'),
+    name: topicName(
+      'Name of the topic. Patterns are not known: a topic that is created later would not be noticed.',
+    ),
     service: maybe(
-      text('Every message of this topic belongs to this service. Without it a message names its own in `serviceId`.'),
+      text(
+        'Every message of this topic belongs to this service. Without it a message names its own in `serviceId`.',
+      ),
     ),
     id: z
       .union([
         idPlace('Where the id of the record stands; `"key"`: it is the text of the Kafka key.'),
-        list(pointer('One place of the id.'), 'Places tried in order until one has a value: `["/after/id", "/before/id"]` also reads Debezium\'s deletes.', 1),
+        list(
+          pointer('One place of the id.'),
+          'Places tried in order until one has a value: `["/after/id", "/before/id"]` also reads Debezium\'s deletes.',
+          1,
+        ),
       ])
       .prefault('/id'),
     op: pointer(
-      'Where the operation stands: `upsert` or `delete`, or Debezium\'s `c`, `r`, `u`, `d`. A missing field means upsert.',
+      "Where the operation stands: `upsert` or `delete`, or Debezium's `c`, `r`, `u`, `d`. A missing field means upsert.",
     ).prefault('/op'),
     record: maybe(
-      pointer('Where the record stands inside the message (Debezium: `/after`). Without it the whole message is the record.'),
+      pointer(
+        'Where the record stands inside the message (Debezium: `/after`). Without it the whole message is the record.',
+      ),
     ),
     nullValue: oneOf(
       ['reject', 'delete'],
@@ -60,9 +70,9 @@ const topic = section(
 );
 
 const topics = list(
-  z.union([topicName('The name alone: messages in the original\'s form.'), topic]).transform((given) =>
-    typeof given === 'string' ? topic.parse({ ...NO_FIELDS, name: given }) : given,
-  ),
+  z
+    .union([topicName("The name alone: messages in the original's form."), topic])
+    .transform((given) => (typeof given === 'string' ? topic.parse({ ...NO_FIELDS, name: given }) : given)),
   'Topics to read: names, or objects.',
   1,
 );
@@ -70,13 +80,14 @@ const topics = list(
 /** Named, so that the fields exist in the resolved topic although they are undefined. */
 const NO_FIELDS = { service: undefined, record: undefined, decode: undefined };
 
-const pem = (what: string): ReturnType<typeof secret> => secret(`${what}, in PEM. Mostly given as \`{ "file": "path" }\`.`);
+const pem = (what: string): ReturnType<typeof secret> =>
+  secret(`${what}, in PEM. Mostly given as \`{ "file": "path" }\`.`);
 
 const ssl = z.union([
   yesOrNo('TLS to the brokers, checked against the authorities Node trusts.'),
   section(
     {
-      ca: maybe(pem('Certificate of the authority that signed the brokers\' certificates')),
+      ca: maybe(pem("Certificate of the authority that signed the brokers' certificates")),
       cert: maybe(pem('Certificate of this client, where the brokers ask for one')),
       key: maybe(pem('Private key of this client')),
       rejectUnauthorized: yesOrNo(
@@ -118,13 +129,13 @@ export const kafka = section(
     groupId: text(
       'Consumer group. Instances of one group share the partitions. A new name begins at the oldest message: everything is read again.',
     ).default('cachewright'),
-    clientId: text('Name shown in the brokers\' logs and quotas.').default('cachewright'),
+    clientId: text("Name shown in the brokers' logs and quotas.").default('cachewright'),
     ssl: ssl.default(false),
     sasl: maybe(sasl),
     sessionTimeoutMs: duration(
       '6s',
       '30m',
-      'After so long without a heartbeat the group gives a member\'s partitions to others. Shorter: a killed instance is replaced sooner; a busy one is thrown out sooner, and its messages run twice.',
+      "After so long without a heartbeat the group gives a member's partitions to others. Shorter: a killed instance is replaced sooner; a busy one is thrown out sooner, and its messages run twice.",
     ).prefault('10s'),
     heartbeatMs: duration(
       '100ms',
@@ -138,8 +149,7 @@ export const kafka = section(
     partitionsConcurrently: integer(
       { min: 1, max: 256 },
       'Partitions handed over at once. More hides the latency of Redis; each holds one batch of messages in memory.',
-    ).default(3),
+    ).default(8),
   },
   'Kafka as source of change messages. Without this section changes come by HTTP and by `cachewright ingest` only.',
 );
-

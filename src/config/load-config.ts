@@ -31,7 +31,7 @@ export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfi
     env,
     flags,
     ...(loaded !== undefined && {
-      input: loaded.content as object,
+      input: loaded.content,
       label: `file ${loaded.shownAs}`,
       baseDir: loaded.baseDir,
     }),

@@ -14,7 +14,7 @@ export interface LoadedFile {
   readonly shownAs: string;
   /** Where its relative paths begin. */
   readonly baseDir: string;
-  readonly content: unknown;
+  readonly content: object;
   readonly warnings: readonly string[];
 }
 
@@ -58,13 +58,13 @@ function readJson(path: string, shownAs: string): unknown {
 
 async function importFile(path: string, shownAs: string): Promise<unknown> {
   if (!existsSync(path)) throw unreadable(shownAs, 'there is no such file');
-  let module: Readonly<Record<string, unknown>>;
+  let module: { readonly default?: unknown; readonly config?: unknown };
   try {
-    module = (await import(pathToFileURL(path).href)) as Readonly<Record<string, unknown>>;
+    module = await import(pathToFileURL(path).href);
   } catch (thrown) {
     throw unreadable(shownAs, reasonOf(thrown), thrown);
   }
-  const content = module['default'] ?? module['config'];
+  const content = module.default ?? module.config;
   if (content === undefined) throw unreadable(shownAs, 'it exports neither `default` nor `config`');
   return content;
 }

@@ -145,8 +145,7 @@ export function secret(
     z.strictObject({ file: z.string() }),
   ] as const);
   const toText = (value: string | Reference, context: z.RefinementCtx): string => {
-    const problem =
-      typeof value !== 'string' || value === '' ? `allowed is ${allowed}` : problemOf?.(value);
+    const problem = typeof value !== 'string' || value === '' ? `allowed is ${allowed}` : problemOf?.(value);
     if (typeof value === 'string' && problem === undefined) return value;
     context.addIssue({ code: 'custom', message: problem ?? '' });
     return z.NEVER;

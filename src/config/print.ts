@@ -15,7 +15,10 @@ export function printConfig({ config }: Pick<ResolvedConfig, 'config'>): string 
 }
 
 /** Every value with where it came from, in the order of the schema. */
-export function configEntries({ config, sourceOf }: Pick<ResolvedConfig, 'config' | 'sourceOf'>): ConfigEntry[] {
+export function configEntries({
+  config,
+  sourceOf,
+}: Pick<ResolvedConfig, 'config' | 'sourceOf'>): ConfigEntry[] {
   return entriesOf(masked(configShape, config), [], sourceOf);
 }
 

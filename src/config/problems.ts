@@ -78,7 +78,10 @@ function unknownOption(draft: Draft, above: Path, key: string): Found {
   const known = section?.kind === 'section' ? [...section.fields.keys()] : [];
   const path = [...above, key];
   const message = `there is no such option.${didYouMean(key, known)} Known here: ${known.join(', ')}.`;
-  return { path, problem: { path: formatPath(path), value: undefined, source: draft.placeOf(path), message } };
+  return {
+    path,
+    problem: { path: formatPath(path), value: undefined, source: draft.placeOf(path), message },
+  };
 }
 
 /** The one error of all problems. A single problem with a code of its own is thrown under that code. */

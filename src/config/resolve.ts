@@ -1,7 +1,7 @@
 /** From what was given, flag over environment over file over default, to the one resolved configuration. */
 import { resolve as resolvePath } from 'node:path';
 import { brokenRules } from './cross-rules.ts';
-import { Draft, type Environment, without } from './draft.ts';
+import { Draft, type Environment, replaced, without } from './draft.ts';
 import { readText, refuseUnknownNames, takeEnvironment } from './environment.ts';
 import { errorOf, type Found, problemAt, problemsOfIssue } from './problems.ts';
 import { takeReferences } from './references.ts';
@@ -43,9 +43,9 @@ export function resolveConfig(options: ResolveOptions = {}): ResolvedConfig {
   const baseDir = options.baseDir ?? cwd;
   const draft = new Draft(configShape);
   draft.take(input, label);
-  const referenced = takeReferences(draft, env, baseDir);
   takeEnvironment(draft, env, cwd);
   takeFlags(draft, flags);
+  const referenced = takeReferences(draft, env, baseDir);
   refuseUnknownNames(draft, env, referenced);
   placeAuditFile(draft, label, { baseDir, cwd });
 
@@ -65,7 +65,11 @@ function takeFlags(draft: Draft, flags: Readonly<Record<string, unknown>>): void
     const path = name.split('.');
     const meta = textMetaAt(draft, path);
     const given = typeof value === 'string' && meta !== undefined ? readText(meta, value) : value;
-    draft.put(path, given, `flag --${name.replaceAll('.', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+    draft.put(
+      path,
+      given,
+      `flag --${name.replaceAll('.', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+    );
   }
 }
 
@@ -79,7 +83,10 @@ function textMetaAt(draft: Draft, path: Path): Parameters<typeof readText>[0] | 
 /** The audit store's path is made absolute, so that every thread and command means the same file. */
 function placeAuditFile(draft: Draft, label: string, dirs: { baseDir: string; cwd: string }): void {
   const path = ['audit', 'url'];
-  const given = isPlainObject(draft.value) && isPlainObject(draft.value['audit']) ? draft.value['audit']['url'] : undefined;
+  const given =
+    isPlainObject(draft.value) && isPlainObject(draft.value['audit'])
+      ? draft.value['audit']['url']
+      : undefined;
   const url = given ?? shapeAt(draft.root, path, draft.value)?.defaultValue;
   const file = typeof url === 'string' ? /^sqlite:(.+)$/.exec(url)?.[1] : undefined;
   if (file === undefined || file === ':memory:') return;
@@ -101,7 +108,7 @@ function judge(draft: Draft): Judgement {
   let { value } = draft;
   let config: Config | undefined;
   const found: Found[] = [];
-  const cuts: readonly ((path: Path) => Path)[] = [(path) => path, aroundOf, (path) => path.slice(0, 1)];
+  const cuts = [without, withStandIn, withoutAround];
   for (const cut of cuts) {
     const result = configSchema.safeParse(completed(configShape, value));
     if (result.success) {
@@ -109,11 +116,11 @@ function judge(draft: Draft): Judgement {
       break;
     }
     const issues = result.error.issues.flatMap((issue) => problemsOfIssue(draft, issue));
-    if (value === draft.value) found.push(...issues);
-    for (const { path } of issues) value = without(value, cut(path));
+    if (cut === without) found.push(...issues);
+    for (const { path } of issues) value = cut(value, path);
   }
   if (config === undefined) return { config, found };
-  const troubled = [...found.map(({ path }) => path)];
+  const troubled = found.map(({ path }) => path);
   for (const { at, reads, message, code } of brokenRules(config)) {
     if (troubled.some((path) => reads.some((read) => isAlong(path, read)))) continue;
     found.push({ path: at, problem: problemAt(draft, at, message, code) });
@@ -121,9 +128,20 @@ function judge(draft: Draft): Judgement {
   return { config, found };
 }
 
-/** The service, or the section, that a path lies in. */
-function aroundOf(path: Path): Path {
-  return path.slice(0, path[0] === 'services' ? 2 : 1);
+/** So that a service whose source or version is wrong can still be asked about the rest. */
+const STAND_INS: ReadonlyMap<unknown, unknown> = new Map<unknown, unknown>([
+  ['source', { type: 'inline' }],
+  ['version', { from: 'offset' }],
+]);
+
+function withStandIn(value: unknown, path: Path): unknown {
+  const standIn = path[0] === 'services' ? STAND_INS.get(path[2]) : undefined;
+  return standIn === undefined ? withoutAround(value, path) : replaced(value, path.slice(0, 3), standIn);
+}
+
+/** Without the service, or the section, that the path lies in. */
+function withoutAround(value: unknown, path: Path): unknown {
+  return without(value, path.slice(0, path[0] === 'services' ? 2 : 1));
 }
 
 /** True when one path leads to the other or they are equal. */
@@ -145,7 +163,9 @@ function completed(shape: Shape, value: unknown): unknown {
   if (at.kind === 'record') return mapObject(value, (item) => completed(at.item, item));
   if (at.kind !== 'section') return value;
   const fields = [...at.fields].map(([name, field]) => {
-    const given = value[name] ?? (value[name] === undefined && field.kind === 'section' ? field.defaultValue : value[name]);
+    const given =
+      value[name] ??
+      (value[name] === undefined && field.kind === 'section' ? field.defaultValue : value[name]);
     return [name, completed(field, given)] as const;
   });
   return { ...value, ...Object.fromEntries(fields) };

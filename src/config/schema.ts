@@ -1,17 +1,7 @@
 /** The one schema of the configuration. Its parts carry their own documentation; docs/options.md is made from them. */
 import { z } from 'zod';
 import { kafka } from './kafka.ts';
-import {
-  checkedText,
-  duration,
-  integer,
-  list,
-  maybe,
-  oneOf,
-  secret,
-  section,
-  text,
-} from './option.ts';
+import { checkedText, duration, integer, list, maybe, oneOf, secret, section, text } from './option.ts';
 import { services } from './services.ts';
 import { checkAuditUrl, checkRedisUrl, REDIS_URL_FORM } from './urls.ts';
 
@@ -29,7 +19,9 @@ const redis = section(
     cache: section(
       {
         url: maybe(
-          redisUrl('Redis of the cache, which may evict. Default: the same as `redis.url`. Moved elsewhere, the cache begins empty.'),
+          redisUrl(
+            'Redis of the cache, which may evict. Default: the same as `redis.url`. Moved elsewhere, the cache begins empty.',
+          ),
         ),
       },
       'The second role of Redis.',
@@ -37,7 +29,7 @@ const redis = section(
     commandTimeoutMs: duration(
       '50ms',
       '5m',
-      'How long a command may take. A timed-out write is unknown, not undone: it is sent again. Shorter than Redis\' slowest script makes everything run twice.',
+      "How long a command may take. A timed-out write is unknown, not undone: it is sent again. Shorter than Redis' slowest script makes everything run twice.",
     ).prefault('5s'),
   },
   'Redis: the queue and the shared cache.',
@@ -48,7 +40,10 @@ const queue = section(
     prefix: checkedText(
       'Beginning of every key of the queue. A new one is a new, empty queue: drain the old one first.',
       'letters, digits, "_" and "-", at most 50',
-      (value) => (/^[A-Za-z0-9_-]{1,50}$/.test(value) ? undefined : 'allowed are letters, digits, "_" and "-", at most 50'),
+      (value) =>
+        /^[A-Za-z0-9_-]{1,50}$/.test(value)
+          ? undefined
+          : 'allowed are letters, digits, "_" and "-", at most 50',
     ).prefault('cachewright'),
     shards: integer(
       { min: 1, max: 64 },
@@ -68,16 +63,17 @@ const queue = section(
     ).default(MIB),
     highWaterJobs: integer(
       { min: 1 },
-      'With this many jobs in the queue ingest pauses. Higher: longer bursts are taken, with more of Redis\' memory.',
+      "With this many jobs in the queue ingest pauses. Higher: longer bursts are taken, with more of Redis' memory.",
     ).default(2_000),
     lowWaterJobs: integer({ min: 0 }, 'With no more than this many jobs ingest resumes.').default(1_000),
     highWaterBytes: integer(
       { min: 1024, unit: 'bytes' },
       'With about this many bytes of messages in the queue ingest pauses.',
     ).default(256 * MIB),
-    lowWaterBytes: integer({ min: 0, unit: 'bytes' }, 'With no more than this many bytes ingest resumes.').default(
-      128 * MIB,
-    ),
+    lowWaterBytes: integer(
+      { min: 0, unit: 'bytes' },
+      'With no more than this many bytes ingest resumes.',
+    ).default(128 * MIB),
     lockMs: duration(
       '1s',
       '8s',
@@ -86,7 +82,9 @@ const queue = section(
     stalledIntervalMs: duration('500ms', '7s', 'How often lost jobs are looked for.').prefault('3s'),
     keepCompleted: section(
       {
-        count: integer({ min: 0, max: 1_000_000 }, 'Finished jobs kept for the queue page, at most.').default(1_000),
+        count: integer({ min: 0, max: 1_000_000 }, 'Finished jobs kept for the queue page, at most.').default(
+          1_000,
+        ),
         ageMs: duration('0ms', '30d', 'How long finished jobs are kept.').prefault('1h'),
       },
       'What the queue page shows of the past.',
@@ -151,11 +149,15 @@ const http = section(
       secret('A token.', {
         allowed: 'a token of at least 8 characters without spaces',
         problemOf: (value) =>
-          /^[!-~]{8,}$/.test(value) ? undefined : 'allowed is a token of at least 8 printable characters without spaces',
+          /^[!-~]{8,}$/.test(value)
+            ? undefined
+            : 'allowed is a token of at least 8 printable characters without spaces',
       }),
       'Bearer tokens, of which a request needs one (health routes excepted). Several, so that they can be changed one after the other.',
     ).default([]),
-    maxBodyBytes: integer({ min: 1024, max: 1024 * MIB, unit: 'bytes' }, 'Largest request.').default(10 * MIB),
+    maxBodyBytes: integer({ min: 1024, max: 1024 * MIB, unit: 'bytes' }, 'Largest request.').default(
+      10 * MIB,
+    ),
   },
   'The HTTP side.',
 );
@@ -165,7 +167,7 @@ const worker = section(
     shutdownGraceMs: duration(
       '0ms',
       '10m',
-      'How long a stopping process waits for the work in hand; then it hands it back. Shorter than the orchestrator\'s own deadline, or the process is killed and its jobs wait for `queue.lockMs`.',
+      "How long a stopping process waits for the work in hand; then it hands it back. Shorter than the orchestrator's own deadline, or the process is killed and its jobs wait for `queue.lockMs`.",
     ).prefault('10s'),
     effectTimeoutMs: duration(
       '100ms',

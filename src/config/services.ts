@@ -14,20 +14,27 @@ export type SchemaConfig =
   | { readonly kind: 'standard'; readonly schema: StandardSchema }
   | { readonly kind: 'json'; readonly schema: JsonSchema };
 
-const SCHEMA = 'a Standard Schema (zod, valibot, arktype …), a JSON Schema, or the path of a JSON Schema file';
+const SCHEMA =
+  'a Standard Schema (zod, valibot, arktype …), a JSON Schema, or the path of a JSON Schema file';
 
 /** The path of a file never arrives here: it is read before. */
-const schemaSetting = (doc: string): z.ZodType<SchemaConfig, StandardSchema | JsonSchema | string> =>
-  z
-    .custom<StandardSchema | JsonSchema | string>((value) => isStandardSchema(value) || isPlainObject(value))
-    .transform(
-      (value): SchemaConfig =>
-        isStandardSchema(value) ? { kind: 'standard', schema: value } : { kind: 'json', schema: value as JsonSchema },
-    )
+const schemaSetting = (doc: string): z.ZodType<SchemaConfig, StandardSchema | JsonSchema | string> => {
+  const given = z.custom<StandardSchema | JsonSchema | string>(
+    (value) => isStandardSchema(value) || isPlainObject(value),
+  );
+  const toConfig = (value: StandardSchema | JsonSchema | string): SchemaConfig => {
+    if (isStandardSchema(value)) return { kind: 'standard', schema: value };
+    return { kind: 'json', schema: typeof value === 'string' ? {} : value };
+  };
+  return given
+    .transform(toConfig)
     .register(optionMeta, { doc, allowed: SCHEMA, textAs: 'text', isJsonFile: true });
+};
 
 function isStandardSchema(value: unknown): value is StandardSchema {
-  return ((typeof value === 'object' && value !== null) || typeof value === 'function') && '~standard' in value;
+  return (
+    ((typeof value === 'object' && value !== null) || typeof value === 'function') && '~standard' in value
+  );
 }
 
 const retry = section(
@@ -64,7 +71,9 @@ const service = section(
     version,
     message: maybe(schemaSetting('What a change message has to look like; one that does not is rejected.')),
     record: maybe(
-      schemaSetting('What a record has to look like. One that does not never reaches a cache: the cached value stays and the run is retried. If the schema transforms, its result is stored, else the bytes as they came.'),
+      schemaSetting(
+        'What a record has to look like. One that does not never reaches a cache: the cached value stays and the run is retried. If the schema transforms, its result is stored, else the bytes as they came.',
+      ),
     ),
     retry: retry.prefault({}),
     ttlMs: duration(
@@ -81,13 +90,17 @@ const service = section(
       duration(
         '0ms',
         '3650d',
-        'How long the fence outlives its value, and how long the tombstone of a deleted key is kept; 0: for ever. It has to cover the oldest message that may come again (Kafka\'s retention, a redrive): an older write would win after it. Default: 7 days when `ttlMs` is set, else for ever.',
+        "How long the fence outlives its value, and how long the tombstone of a deleted key is kept; 0: for ever. It has to cover the oldest message that may come again (Kafka's retention, a redrive): an older write would win after it. Default: 7 days when `ttlMs` is set, else for ever.",
       ),
     ),
     local: section(
       {
         ttlMs: maybe(
-          duration('1ms', '30d', 'Time to live in the local tiers of this service\'s records. Default: `local.ttlMs`.'),
+          duration(
+            '1ms',
+            '30d',
+            "Time to live in the local tiers of this service's records. Default: `local.ttlMs`.",
+          ),
         ),
       },
       'The local tiers.',
@@ -96,9 +109,7 @@ const service = section(
   'A service: its source, its keys and its versions.',
 );
 
-const SERVICE_ID = 'a service id: letters, digits, ".", "_", ":" and "-", at most 100, the first a letter or digit';
+const SERVICE_ID =
+  'a service id: letters, digits, ".", "_", ":" and "-", at most 100, the first a letter or digit';
 
-export const services = z.record(
-  z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$/, SERVICE_ID),
-  service,
-);
+export const services = z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$/, SERVICE_ID), service);

@@ -1,5 +1,5 @@
 /** The schema as plain data: what the environment, the masks, the problems and the documentation walk over. */
-import type { z } from 'zod';
+import { z } from 'zod';
 import { type OptionMeta, optionMeta } from './option.ts';
 
 /** Names and indexes that lead to a value: `['kafka', 'topics', 0, 'id']`. */
@@ -22,48 +22,45 @@ export type Shape = Common &
     | { readonly kind: 'choice'; readonly options: readonly Shape[] }
   );
 
-/** Describes a schema. Wrappers (optional, default, transform) are looked through; what has `textAs` or no parts is a leaf. */
+/** Describes a schema. Wrappers (optional, default, transform) are looked through; what can be given as text is a leaf. */
 export function shapeOf(schema: z.core.$ZodType): Shape {
-  let at = schema as z.core.$ZodTypes;
+  let at = schema;
   let meta = optionMeta.get(at);
   let defaultValue: unknown;
   let isOptional = false;
   for (;;) {
-    const { def } = at._zod;
-    if (def.type === 'default' || def.type === 'prefault') {
-      defaultValue ??= def.defaultValue;
+    if (at instanceof z.ZodDefault || at instanceof z.ZodPrefault) {
+      defaultValue ??= at.def.defaultValue;
       isOptional = true;
-      at = def.innerType as z.core.$ZodTypes;
-    } else if (def.type === 'optional') {
+      at = at.def.innerType;
+    } else if (at instanceof z.ZodOptional) {
       isOptional = true;
-      at = def.innerType as z.core.$ZodTypes;
-    } else if (def.type === 'pipe' && (meta === undefined || meta.textAs === 'none')) {
-      at = def.in as z.core.$ZodTypes;
+      at = at.def.innerType;
+    } else if (at instanceof z.ZodPipe && !isText(meta)) {
+      at = at.def.in;
     } else break;
     meta ??= optionMeta.get(at);
   }
-  return { ...partsOf(at, meta), meta, defaultValue, isOptional } as Shape;
+  return { ...(isText(meta) ? LEAF : partsOf(at)), meta, defaultValue, isOptional };
 }
 
 type Parts = Shape extends infer Each ? (Each extends Shape ? Omit<Each, keyof Common> : never) : never;
+const LEAF: Parts = { kind: 'leaf' };
 
-function partsOf(schema: z.core.$ZodTypes, meta: OptionMeta | undefined): Parts {
-  const { def } = schema._zod;
-  if (meta !== undefined && meta.textAs !== 'none') return { kind: 'leaf' };
-  switch (def.type) {
-    case 'object': {
-      const fields = Object.entries(def.shape).map(([name, field]) => [name, shapeOf(field)] as const);
-      return { kind: 'section', fields: new Map(fields) };
-    }
-    case 'record':
-      return { kind: 'record', item: shapeOf(def.valueType) };
-    case 'array':
-      return { kind: 'list', item: shapeOf(def.element) };
-    case 'union':
-      return { kind: 'choice', options: def.options.map(shapeOf) };
-    default:
-      return { kind: 'leaf' };
+function isText(meta: OptionMeta | undefined): boolean {
+  return meta !== undefined && meta.textAs !== 'none';
+}
+
+function partsOf(schema: z.core.$ZodType): Parts {
+  if (schema instanceof z.ZodObject) {
+    const shape: Readonly<Record<string, z.core.$ZodType>> = schema.def.shape;
+    const fields = Object.entries(shape).map(([name, field]) => [name, shapeOf(field)] as const);
+    return { kind: 'section', fields: new Map(fields) };
   }
+  if (schema instanceof z.ZodRecord) return { kind: 'record', item: shapeOf(schema.def.valueType) };
+  if (schema instanceof z.ZodArray) return { kind: 'list', item: shapeOf(schema.def.element) };
+  if (schema instanceof z.ZodUnion) return { kind: 'choice', options: schema.def.options.map(shapeOf) };
+  return LEAF;
 }
 
 /** The part of a choice that a value is meant for: by its tag, or by being an object, a list or neither. */
@@ -125,7 +122,8 @@ export function mapLeaves(
     return child === undefined ? item : mapLeaves(child, item, visit, [...path, name]);
   };
   if (at.kind === 'list' && Array.isArray(value)) return value.map(mapItem);
-  if ((at.kind === 'section' || at.kind === 'record') && isPlainObject(value)) return mapObject(value, mapItem);
+  if ((at.kind === 'section' || at.kind === 'record') && isPlainObject(value))
+    return mapObject(value, mapItem);
   return visit(at, value, path);
 }
 
@@ -143,8 +141,8 @@ export function valueAtPath(value: unknown, path: Path): unknown {
 }
 
 function valueOf(value: unknown, name: string | number): unknown {
-  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
-  return (value as Readonly<Record<string | number, unknown>>)[name];
+  if (typeof value !== 'object' || value === null) return undefined;
+  return Object.getOwnPropertyDescriptor(value, name)?.value;
 }
 
 /** Neither a list, a class's instance nor a schema (which may be a plain object too). */

@@ -1,5 +1,18 @@
 import { z } from 'zod';
-import { checkedText, decimal, duration, func, integer, list, maybe, oneOf, secret, section, tag } from './option.ts';
+import {
+  checkedText,
+  decimal,
+  duration,
+  func,
+  integer,
+  list,
+  maybe,
+  oneOf,
+  optionMeta,
+  secret,
+  section,
+  tag,
+} from './option.ts';
 import { checkPointer, POINTER } from './pointer.ts';
 import { checkPostgresUrl, checkUrlTemplate, isHostPort } from './urls.ts';
 
@@ -7,13 +20,18 @@ import { checkPostgresUrl, checkUrlTemplate, isHostPort } from './urls.ts';
 export type FetchOne = (id: string, signal: AbortSignal) => Promise<unknown>;
 
 /** Reads many records at once; an id that is not among the answers has none. Has to stop when the signal fires. */
-export type FetchMany = (ids: readonly string[], signal: AbortSignal) => Promise<ReadonlyMap<string, unknown>>;
+export type FetchMany = (
+  ids: readonly string[],
+  signal: AbortSignal,
+) => Promise<ReadonlyMap<string, unknown>>;
 
 const pointer = (doc: string): z.ZodString => checkedText(doc, POINTER, checkPointer);
 
 const urlTemplate = (doc: string, placeholder: string): z.ZodString =>
-  checkedText(doc, `an http:// or https:// address with ${placeholder} as a whole path segment or query value`, (value) =>
-    checkUrlTemplate(value, placeholder),
+  checkedText(
+    doc,
+    `an http:// or https:// address with ${placeholder} as a whole path segment or query value`,
+    (value) => checkUrlTemplate(value, placeholder),
   );
 
 /** What every source that is asked has. */
@@ -30,7 +48,11 @@ const asked = {
         'Requests at once, per process. More is faster until the source slows down.',
       ).default(8),
       perSecond: maybe(
-        decimal(0.01, 1_000_000, 'Requests a second, per process. Runs beyond wait without using attempts. Without it there is no limit.'),
+        decimal(
+          0.01,
+          1_000_000,
+          'Requests a second, per process. Runs beyond wait without using attempts. Without it there is no limit.',
+        ),
       ),
     },
     'Protects the source from us.',
@@ -41,9 +63,11 @@ const asked = {
         { min: 1, max: 10_000 },
         'Failures in a row that open the circuit breaker: then nothing is asked, and runs wait without using attempts.',
       ).default(5),
-      halfOpenAfterMs: duration('100ms', '1h', 'How long an open breaker waits before one request tries again.').prefault(
-        '10s',
-      ),
+      halfOpenAfterMs: duration(
+        '100ms',
+        '1h',
+        'How long an open breaker waits before one request tries again.',
+      ).prefault('10s'),
     },
     'Leaves a failing source alone.',
   ).prefault({}),
@@ -61,10 +85,20 @@ const inline = section(
 
 const batch = section(
   {
-    url: urlTemplate('Address that answers many ids at once; `{ids}` becomes the ids, each encoded, joined by commas.', '{ids}'),
-    maxIds: integer({ min: 1, max: 10_000 }, 'Ids in one request; mind the longest address the source takes.').default(100),
-    items: pointer('Where the list of records stands in the answer; empty: the answer is the list.').prefault(''),
-    id: pointer('Where the id stands in an item: answers are joined by it, never by position.').prefault('/id'),
+    url: urlTemplate(
+      'Address that answers many ids at once; `{ids}` becomes the ids, each encoded, joined by commas.',
+      '{ids}',
+    ),
+    maxIds: integer(
+      { min: 1, max: 10_000 },
+      'Ids in one request; mind the longest address the source takes.',
+    ).default(100),
+    items: pointer('Where the list of records stands in the answer; empty: the answer is the list.').prefault(
+      '',
+    ),
+    id: pointer('Where the id stands in an item: answers are joined by it, never by position.').prefault(
+      '/id',
+    ),
     missing: oneOf(
       ['ask', 'absent'],
       'An id that is missing from the answer is asked for singly, or (`absent`) taken as gone. `absent` saves requests, and evicts what an incomplete answer left out.',
@@ -73,24 +107,35 @@ const batch = section(
   'Asks for many ids at once.',
 );
 
+const headers = z
+  .record(
+    checkedText('Name of a header.', 'the name of a header', (name) =>
+      /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) ? undefined : 'the name of a header',
+    ),
+    secret('Value of a header.', {
+      problemOf: (value) => (/[\0\r\n]/.test(value) ? 'a header has no line breaks' : undefined),
+    }),
+  )
+  .register(optionMeta, {
+    doc: 'Headers sent with every request, name to value.',
+    allowed: 'an object of names and texts',
+    textAs: 'none',
+  });
+
 const REDIRECT_HOST = 'a host, or host:port';
 
 const http = section(
   {
     type: tag(['http'], 'The record is read from an HTTP API.'),
-    url: urlTemplate('Address of one record; `{id}` becomes the encoded id. Its host is the only one asked.', '{id}'),
-    headers: z
-      .record(
-        checkedText('Name of a header.', 'the name of a header', (name) =>
-          /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) ? undefined : 'allowed is the name of a header',
-        ),
-        secret('Value of the header.', {
-          problemOf: (value) => (/[\0\r\n]/.test(value) ? 'a header has no line breaks' : undefined),
-        }),
-      )
-      .default({}),
+    url: urlTemplate(
+      'Address of one record; `{id}` becomes the encoded id. Its host is the only one asked.',
+      '{id}',
+    ),
+    headers: headers.default({}),
     batch: maybe(batch),
-    item: pointer('Where the record stands in the answer for one id; empty: the answer is the record.').prefault(''),
+    item: pointer(
+      'Where the record stands in the answer for one id; empty: the answer is the record.',
+    ).prefault(''),
     allowRedirectsTo: list(
       checkedText('A host.', REDIRECT_HOST, (value) =>
         isHostPort(value) ? undefined : `allowed is ${REDIRECT_HOST}`,

@@ -35,9 +35,11 @@ export function checkZookeeper(text: string): string | undefined {
 }
 
 export function checkAuditUrl(url: string): string | undefined {
-  if (/^postgres(ql)?:/.test(url)) return 'Postgres as audit store is not in this version; use sqlite:./file.db';
+  if (/^postgres(ql)?:/.test(url))
+    return 'Postgres as audit store is not in this version; use sqlite:./file.db';
   const file = /^sqlite:(.+)$/.exec(url)?.[1];
-  if (file === undefined || file === ':memory:') return 'allowed is sqlite: and the path of a file, such as sqlite:./cachewright-audit.db';
+  if (file === undefined || file === ':memory:')
+    return 'allowed is sqlite: and the path of a file, such as sqlite:./cachewright-audit.db';
   return undefined;
 }
 
@@ -58,7 +60,13 @@ export function checkUrlTemplate(url: string, placeholder: string): string | und
   if (host.includes('@')) return 'credentials do not belong in the address; send them in `headers`';
   const other = url.match(/\{[^{}]*\}/g)?.find((found) => found !== placeholder);
   if (other !== undefined) return `the placeholder ${other} is not known; only ${placeholder} is`;
-  const places = [...path.split('/'), ...query.slice(1).split('&').map((pair) => pair.slice(pair.indexOf('=') + 1))];
+  const places = [
+    ...path.split('/'),
+    ...query
+      .slice(1)
+      .split('&')
+      .map((pair) => pair.slice(pair.indexOf('=') + 1)),
+  ];
   const named = places.filter((place) => place.includes(placeholder));
   if (named.length === 0) return `it needs the placeholder ${placeholder}`;
   if (named.some((place) => place !== placeholder))

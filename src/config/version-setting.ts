@@ -5,7 +5,8 @@ import { checkField } from './pointer.ts';
 const timezone = checkedText(
   'Zone of times that name none, such as `Europe/Berlin`. Without it such times are rejected. Only with `kind: "time"`.',
   'the name of an IANA time zone, such as Europe/Berlin',
-  (value) => (isTimeZone(value) ? undefined : 'allowed is the name of an IANA time zone, such as Europe/Berlin'),
+  (value) =>
+    isTimeZone(value) ? undefined : 'allowed is the name of an IANA time zone, such as Europe/Berlin',
 );
 
 const fromField = section(
@@ -25,12 +26,12 @@ const fromField = section(
     ),
     missing: oneOf(
       ['reject', 'timestamp'],
-      'A message without the field is rejected, or, with kind `time` only, the Kafka message\'s own time stands in: that takes the producer\'s clock for the source\'s.',
+      "A message without the field is rejected, or, with kind `time` only, the Kafka message's own time stands in: that takes the producer's clock for the source's.",
     ).default('reject'),
     maxAheadMs: duration(
       '0ms',
       '3650d',
-      'Times further ahead of this machine\'s clock are rejected, since one record from the year 2099 would freeze its key. Larger: more tolerant of wrong clocks, and a wrong one does its harm for longer.',
+      "Times further ahead of this machine's clock are rejected, since one record from the year 2099 would freeze its key. Larger: more tolerant of wrong clocks, and a wrong one does its harm for longer.",
     ).prefault('1d'),
     timezone: maybe(timezone),
   },

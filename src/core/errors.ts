@@ -342,7 +342,7 @@ export const catalogue = {
   E_AUDIT_BUSY: entry(
     'refuse',
     'Another process on this host writes {file}.',
-    'Give each process its own file, or use Postgres.',
+    'Nothing: this process stands by, and takes over when the other one is gone.',
   ),
 } as const satisfies Record<string, CatalogueEntry>;
 

@@ -1,7 +1,7 @@
 import type { CachewrightError } from '../core/errors.ts';
 import type { Execution } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
-import { AUDIT_FORMAT, type AuditEntry, type AuditRow, type Trail, type TrailStep } from '../core/trail.ts';
+import { AUDIT_FORMAT, type AuditEntry, type AuditRow, type Trail } from '../core/trail.ts';
 import { formatVersion } from '../core/version.ts';
 
 /** What the execution did, as the audit outbox takes it: one row per run, shared texts once. */
@@ -54,12 +54,18 @@ export function lostEntryOf(
 ): AuditEntry {
   const [worker = '', state = ''] = died === execution.execution - 1 ? execution.lastProgress.split(' ') : [];
   const note = worker === '' ? 'lost before it told where it was' : `lost with worker ${worker} in ${state}`;
+  const services = new Index<string>();
+  const rows = runs.map((run): AuditRow => {
+    const { change, attempts } = run;
+    const service = change === undefined ? -1 : services.of(change.service.id);
+    return [positionOf(run), 'lost', 0, service, change?.id ?? '', change?.key ?? '', '', attempts, -1, '', 0, note];
+  });
   return {
     ...headerOf(execution, died, worker, nowMs, nowMs),
-    services: [],
-    trails: [[] satisfies TrailStep[]],
+    services: services.values,
+    trails: [[]],
     errors: [],
-    rows: runs.map((run) => [positionOf(run), 'lost', 0, -1, '', '', '', run.attempts, -1, '', 0, note]),
+    rows,
   };
 }
 

@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis';
 import { Kafka, logLevel } from 'kafkajs';
+import { patchIdleKafka } from '../../src/adapters/kafka-idle-patch.ts';
 
 /** What a baseline's process is told, as JSON in its first argument. */
 export interface BaselineTask {
@@ -17,10 +18,13 @@ export const DONE_KEY = 'bench:done';
 const REPORT_EVERY_MS = 20;
 
 export function readTask(): BaselineTask {
-  return JSON.parse(process.argv[2] ?? '') as BaselineTask;
+  const task: BaselineTask = JSON.parse(process.argv[2] ?? '');
+  return task;
 }
 
+/** The product's patch for idle connections is in use here too: an honest baseline does not spin. */
 export function createConsumer(task: BaselineTask): ReturnType<Kafka['consumer']> {
+  patchIdleKafka();
   const kafka = new Kafka({
     clientId: 'bench-baseline',
     brokers: [...task.brokers],

@@ -41,10 +41,7 @@ async function main(): Promise<number> {
   const chosen = choose(options.scenario);
   if (chosen === undefined) return 2;
   const mode: Mode = options.full ? 'full' : options.quick ? 'quick' : 'default';
-  const earlier =
-    options.compare === undefined
-      ? undefined
-      : (JSON.parse(readFileSync(options.compare, 'utf8')) as BenchResult);
+  const earlier = options.compare === undefined ? undefined : readResult(options.compare);
   const surroundings = lookAround();
   const lab = createLab(mode, Math.max(1, Number.parseInt(options.runs, 10) || 3));
   const scenarios: ScenarioResult[] = [];
@@ -97,4 +94,10 @@ function write(result: BenchResult): void {
   writeFileSync(jsonFile, `${JSON.stringify(result, null, 2)}\n`);
   writeFileSync(chartFile, svgChart(result));
   console.log(`\nwritten: ${jsonFile}, ${chartFile}`);
+}
+
+function readResult(file: string): BenchResult {
+  const result: BenchResult = JSON.parse(readFileSync(file, 'utf8'));
+  if (result.format !== 1) throw new Error(`${file} is not a result of this benchmark`);
+  return result;
 }

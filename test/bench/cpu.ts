@@ -9,7 +9,10 @@ export interface CpuTime {
   readonly threads: ReadonlyMap<string, number>;
 }
 
-export function cpuOf(pid: number): CpuTime {
+/** Undefined when the process is gone. */
+export function cpuOf(pid: number): CpuTime | undefined {
+  const whole = readStat(`/proc/${pid}/stat`);
+  if (whole === undefined) return undefined;
   const threads = new Map<string, number>();
   for (const task of readdirSync(`/proc/${pid}/task`)) {
     const stat = readStat(`/proc/${pid}/task/${task}/stat`);
@@ -17,8 +20,7 @@ export function cpuOf(pid: number): CpuTime {
     const name = Number(task) === pid ? 'main' : stat.name;
     threads.set(name, (threads.get(name) ?? 0) + ticks(stat, 11, 12));
   }
-  const whole = readStat(`/proc/${pid}/stat`);
-  return { total: whole === undefined ? 0 : ticks(whole, 11, 12, 13, 14), threads };
+  return { total: ticks(whole, 11, 12, 13, 14), threads };
 }
 
 /** Microseconds a message between two looks, by thread; threads below 0.05 µs are left out. */
@@ -38,10 +40,19 @@ export function cpuPerMessage(
   return parts;
 }
 
+/** The resident set of a process now, in megabytes. */
+export function rssMb(pid: number): number {
+  return memoryMb(pid, 'VmRSS');
+}
+
 /** The largest resident set a process ever had, in megabytes. */
 export function peakRssMb(pid: number): number {
+  return memoryMb(pid, 'VmHWM');
+}
+
+function memoryMb(pid: number, field: string): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1_024;
+  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1_024;
 }
 
 /** The process id of the child of ours whose command line contains `word`; the newest when there are several. */

@@ -1,10 +1,10 @@
 import { withAdmin } from '../support/servers/kafka-tools.ts';
 import { waitFor } from '../support/servers/process.ts';
 import { staleIds } from './check.ts';
-import { type CpuTime, cpuOf, cpuPerMessage } from './cpu.ts';
 import type { Sample } from './figures.ts';
 import type { BenchRedis, Lab } from './lab.ts';
 import { type Load, produce } from './load.ts';
+import { startMeter } from './meter.ts';
 import type { Pipeline, RunningPipeline } from './pipeline.ts';
 
 /** A topic with a load in it, to be consumed by one group after the other. */
@@ -14,13 +14,13 @@ export interface Backlog {
   readonly load: Load;
 }
 
-export interface DrainOptions {
+export interface DrainOptions<Running extends RunningPipeline = RunningPipeline> {
   /** More to measure or to check while everything still runs. */
-  readonly inspect?: (running: RunningPipeline, redis: BenchRedis) => Promise<Record<string, number>>;
+  readonly inspect?: (running: Running, redis: BenchRedis) => Promise<Record<string, number>>;
   /** Ids whose value is missing or old. @defaultValue every product key of the load */
   readonly stale?: (redis: BenchRedis) => Promise<number[]>;
   /** When it is over. @defaultValue the pipeline says it is through with every message */
-  readonly isOver?: (running: RunningPipeline, redis: BenchRedis) => Promise<boolean>;
+  readonly isOver?: (running: Running, redis: BenchRedis) => Promise<boolean>;
   /** Messages the speed is computed from. @defaultValue all of the load */
   readonly counted?: number;
   /** Whether the pipeline's own books can be asked for. @defaultValue true */
@@ -46,11 +46,11 @@ export async function fillBacklog(lab: Lab, load: Load, partitions: number): Pro
  * Lets a pipeline work off a backlog from fresh state. The clock runs from the moment Kafka says that all its processes
  * are in the group, for every subject alike, so that starting a process is not part of the speed; warming up is.
  */
-export async function drain(
+export async function drain<Running extends RunningPipeline>(
   lab: Lab,
   backlog: Backlog,
-  pipeline: Pipeline,
-  options: DrainOptions = {},
+  pipeline: Pipeline<Running>,
+  options: DrainOptions<Running> = {},
 ): Promise<Sample> {
   const { load, topic, partitions } = backlog;
   const { counted = load.messages } = options;
@@ -67,7 +67,9 @@ export async function drain(
 
     const stale = await (options.stale?.(redis) ?? staleIds(redis.client, load.newest()));
     if (stale.length > 0 && pipeline.isFenced)
-      throw new Error(`${stale.length} keys are not at their newest version, e.g. ${stale.slice(0, 5)}`);
+      throw new Error(
+        `${stale.length} keys are not at their newest version, e.g. ${stale.slice(0, 5).join(', ')}`,
+      );
     if (options.hasBooks !== false) await running.verify(load.messages);
     const extra = (await options.inspect?.(running, redis)) ?? {};
     const notes =
@@ -123,33 +125,4 @@ function isGone(running: RunningPipeline): boolean {
   } catch {
     return true;
   }
-}
-
-/** Measures time and CPU from now on. */
-export function startMeter(
-  running: RunningPipeline,
-  redis: BenchRedis,
-  brokerPid: number,
-): { stop(messages: number): { elapsedMs: number; cpu: Record<string, number> } } {
-  const look = (): [string, CpuTime][] => [
-    ...running.pids.map((pid, index): [string, CpuTime] => [
-      index === 0 ? 'process' : `process ${index + 1}`,
-      cpuOf(pid),
-    ]),
-    ['redis', cpuOf(redis.pid)],
-    ['kafka', cpuOf(brokerPid)],
-  ];
-  const [before, startMs] = [look(), performance.now()];
-  return {
-    stop(messages) {
-      const elapsedMs = performance.now() - startMs;
-      const spent = look().map(([label, after], index) => {
-        const earlier = before[index]?.[1] ?? { total: 0, threads: new Map() };
-        const parts = cpuPerMessage(label, earlier, after, messages);
-        // A broker or Redis has dozens of threads that nobody here can change: the whole is enough.
-        return label.startsWith('process') ? parts : { [label]: parts[label] ?? 0 };
-      });
-      return { elapsedMs, cpu: Object.assign({}, ...spent) as Record<string, number> };
-    },
-  };
 }

@@ -27,7 +27,8 @@ const PAUSE_MS = 0.5;
 /** After `report`, how long to wait for what is still on its way. */
 const PATIENCE_MS = 20_000;
 
-const redis = new Redis((workerData as { redisUrl: string }).redisUrl);
+const { redisUrl }: { redisUrl: string } = workerData;
+const redis = new Redis(redisUrl);
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 const latenciesMs: number[] = [];
 let waiting: Probe[] = [];
@@ -43,7 +44,9 @@ while (!isFinished()) {
   Atomics.wait(sleeper, 0, 0, PAUSE_MS);
   await new Promise(setImmediate); // lets messages in
 }
-parentPort?.postMessage({ latenciesMs, missing: waiting.length } satisfies PollerReport);
+const report: PollerReport = { latenciesMs, missing: waiting.length };
+// oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread is no window
+parentPort?.postMessage(report);
 redis.disconnect();
 parentPort?.close();
 

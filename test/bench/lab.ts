@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis';
+import { patchIdleKafka } from '../../src/adapters/kafka-idle-patch.ts';
 import { type KafkaCluster, startKafka } from '../support/servers/kafka.ts';
 import { type RedisServer, startRedis } from '../support/servers/redis.ts';
 import { childPid } from './cpu.ts';
@@ -47,6 +48,7 @@ export function createLab(mode: Mode, runs: number): Lab {
 }
 
 async function openKafka(): Promise<KafkaCluster & { readonly pid: number }> {
+  patchIdleKafka();
   const kafka = await startKafka({ isForThroughput: true, heapMb: 512 });
   return { ...kafka, pid: childPid('kafka.Kafka') };
 }

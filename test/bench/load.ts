@@ -1,4 +1,5 @@
 import { Kafka, logLevel, type Message, type Producer } from 'kafkajs';
+import { patchIdleKafka } from '../../src/adapters/kafka-idle-patch.ts';
 
 /** Bytes of one product message. */
 export const MESSAGE_BYTES = 300;
@@ -25,20 +26,24 @@ export interface Load {
 }
 
 /**
- * Product messages as the original sent them, padded to 300 bytes. Ids are spread over `1 … keys` by a hash of the
- * index, so that neighbours differ; versions rise with the index.
+ * Product messages as the original sent them, padded to 300 bytes; versions rise with the index.
+ *
+ * @param ids `hashed`: spread over `1 … keys` by a hash of the index, so that some keys come twice in a short while;
+ *   `inTurn`: every id once before one comes again
  */
-export function productLoad(messages: number, keys: number): Load {
+export function productLoad(messages: number, keys: number, ids: 'hashed' | 'inTurn' = 'hashed'): Load {
   const firstVersion = Date.now() - VERSIONS_START_BEFORE_MS;
-  return loadOf(messages, keys, firstVersion, productText);
+  const idAt = (index: number): number => 1 + ((ids === 'hashed' ? mix(index) : index) % keys);
+  return loadOf(messages, keys, firstVersion, idAt, productText);
 }
 
 /** Thin messages: the record is to be fetched. */
 export function shopLoad(messages: number, keys: number): Load {
-  return loadOf(messages, keys, 0, (id) => `{"serviceId":"shopInfoService","id":${id}}`);
+  const idAt = (index: number): number => 1 + (mix(index) % keys);
+  return loadOf(messages, keys, 0, idAt, (id) => `{"serviceId":"shopInfoService","id":${id}}`);
 }
 
-/** Every `every`-th message is taken from `second`; indices of each go on where they stopped. */
+/** Every `every`-th message is taken from `second`. What counts as newest is that of `first`. */
 export function mixedLoad(first: Load, second: Load, every: number): Load {
   const at = (index: number): LoadMessage => {
     const taken = Math.floor(index / every);
@@ -56,9 +61,9 @@ function loadOf(
   messages: number,
   keys: number,
   firstVersion: number,
+  idAt: (index: number) => number,
   textOf: (id: number, version: number) => string,
 ): Load {
-  const idAt = (index: number): number => 1 + (mix(index) % keys);
   return {
     messages,
     keys,
@@ -90,6 +95,7 @@ function mix(value: number): number {
 }
 
 export async function connectProducer(brokers: readonly string[]): Promise<Producer> {
+  patchIdleKafka();
   const kafka = new Kafka({ clientId: 'bench-load', brokers: [...brokers], logLevel: logLevel.NOTHING });
   const producer = kafka.producer({ allowAutoTopicCreation: false });
   await producer.connect();

@@ -16,16 +16,17 @@ await consumer.run({
   autoCommit: false,
   eachBatchAutoResolve: false,
   partitionsConsumedConcurrently: task.partitions,
-  eachBatch: async ({ batch, resolveOffset }) => {
+  eachBatch: async (payload) => {
+    const { batch } = payload;
     const pairs: (string | Buffer)[] = [];
     for (const { value } of batch.messages) {
       if (value === null) continue;
-      const { id } = JSON.parse(value.toString()) as { id: number };
+      const { id }: { id: number } = JSON.parse(value.toString());
       pairs.push(`product_info_${id}`, value);
     }
     if (pairs.length > 0) await redis.mset(...pairs);
     const { topic, partition } = batch;
-    resolveOffset(batch.lastOffset());
+    payload.resolveOffset(batch.lastOffset());
     const next = (BigInt(batch.lastOffset()) + 1n).toString();
     await consumer.commitOffsets([{ topic, partition, offset: next }]);
     done.add(pairs.length / 2);

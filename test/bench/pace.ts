@@ -47,6 +47,7 @@ export async function sendAtPace(load: Load, pace: Pace): Promise<PaceResult> {
   const elapsedMs = performance.now() - startMs;
   await producer.disconnect();
   if (failures.length > 0) throw new Error('the producer failed', { cause: failures[0] });
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread is no window
   poller.postMessage('report');
   return { ...(await report), sentPerSecond: (sent * 1_000) / elapsedMs };
 
@@ -56,6 +57,7 @@ export async function sendAtPace(load: Load, pace: Pace): Promise<PaceResult> {
     const probes: Probe[] = batch
       .filter((_, offset) => from + offset >= pace.warmUp && (from + offset) % pace.probeEvery === 0)
       .map(({ id, version }) => ({ id, version, sentMs }));
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread is no window
     if (probes.length > 0) poller.postMessage({ probes });
     const messages = batch.map((message) => toKafka(message, pace.partitions));
     return producer.send({ topic: pace.topic, messages, acks: -1 });

@@ -10,18 +10,18 @@ export interface PipelineSetup {
 }
 
 /** A subject of the benchmark: the product or a baseline. */
-export interface Pipeline {
+export interface Pipeline<Running extends RunningPipeline = RunningPipeline> {
   readonly name: string;
   /** Members its consumer group has when all of its processes are in. */
   readonly members: number;
   /** False for a shape that writes without a fence: stale keys are then told, not held against the run. */
   readonly isFenced: boolean;
   /** Returns as soon as its processes exist. */
-  start(setup: PipelineSetup): RunningPipeline;
+  start(setup: PipelineSetup): Running;
 }
 
 export interface RunningPipeline {
-  readonly pids: readonly number[];
+  pids(): readonly number[];
   /** Messages with which the pipeline is through, everything it does for one included. */
   done(): Promise<number>;
   /** Throws when its own books are wrong after `messages` messages. */

@@ -45,11 +45,12 @@ export async function runScenario(scenario: Scenario, lab: Lab): Promise<Scenari
   const errors = new Map<string, string>();
   try {
     for (let round = 0; round < lab.runs; round += 1) {
-      for (const { subject, run } of prepared.trials) {
+      for (const trial of prepared.trials) {
+        const { subject } = trial;
         if (errors.has(subject)) continue;
         lab.say(`${scenario.name}: run ${round + 1} of ${lab.runs}, ${subject}`);
         try {
-          samples.get(subject)?.push(await run(round));
+          samples.get(subject)?.push(await trial.run(round));
         } catch (error) {
           errors.set(subject, describe(error));
         }

@@ -35,7 +35,8 @@ export function lookAround(): Surroundings {
 
 function versionOf(name: string): string {
   const file = name === 'cachewright' ? 'package.json' : `node_modules/${name}/package.json`;
-  return (JSON.parse(readFileSync(join(ROOT, file), 'utf8')) as { version: string }).version;
+  const { version }: { version: string } = JSON.parse(readFileSync(join(ROOT, file), 'utf8'));
+  return version;
 }
 
 function commitOf(): string {

@@ -27,13 +27,18 @@ const redis = new Redis(task.redisUrl);
 const local = new Keyv({ store: new Map(), serialization: false });
 const done = reportDone(task.redisUrl);
 
+/** xstate takes its types as values that it never looks at. */
+interface Types {
+  input: { raw: string };
+  context: { raw: string; product: Product | null; fetched: Fetched | null };
+}
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion
+const types = {} as Types;
+
 const machine = setup({
-  types: {
-    input: {} as { raw: string },
-    context: {} as { raw: string; product: Product | null; fetched: Fetched | null },
-  },
+  types,
   actors: {
-    parse: fromPromise(({ input }: { input: string }) => Promise.resolve(JSON.parse(input) as Product)),
+    parse: fromPromise(({ input }: { input: string }) => Promise.resolve(parse(input))),
     fetch: fromPromise(({ input }: { input: { product: Product | null; raw: string } }) =>
       Promise.resolve({ key: `product_info_${input.product?.id}`, text: input.raw }),
     ),
@@ -111,7 +116,8 @@ await consumer.run({
   autoCommit: false,
   eachBatchAutoResolve: false,
   partitionsConsumedConcurrently: task.partitions,
-  eachBatch: async ({ batch, resolveOffset, heartbeat }) => {
+  eachBatch: async (payload) => {
+    const { batch } = payload;
     const { topic, partition, messages } = batch;
     for (let start = 0; start < messages.length; start += JOBS_PER_CALL) {
       const jobs = messages.slice(start, start + JOBS_PER_CALL);
@@ -122,10 +128,15 @@ await consumer.run({
           opts: { jobId: `${topic}.${partition}.${offset}` },
         })),
       );
-      await heartbeat();
+      await payload.heartbeat();
     }
-    resolveOffset(batch.lastOffset());
+    payload.resolveOffset(batch.lastOffset());
     const next = (BigInt(batch.lastOffset()) + 1n).toString();
     await consumer.commitOffsets([{ topic, partition, offset: next }]);
   },
 });
+
+function parse(text: string): Product {
+  const product: Product = JSON.parse(text);
+  return product;
+}

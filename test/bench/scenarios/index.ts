@@ -1,7 +1,22 @@
 import type { Scenario } from '../scenario.ts';
 import { backlog } from './backlog.ts';
+import { fleet } from './fleet.ts';
 import { freshness1k, freshness10k } from './freshness.ts';
+import { httpSource } from './http-source.ts';
+import { keysGrowth } from './keys-growth.ts';
+import { memory } from './memory.ts';
+import { sourceDown } from './source-down.ts';
 import { startTime } from './start-time.ts';
 
 /** In the order they run and are shown. */
-export const SCENARIOS: readonly Scenario[] = [backlog, freshness1k, freshness10k, startTime];
+export const SCENARIOS: readonly Scenario[] = [
+  backlog,
+  freshness1k,
+  freshness10k,
+  httpSource,
+  sourceDown,
+  keysGrowth,
+  memory,
+  startTime,
+  fleet,
+];

@@ -1,0 +1,78 @@
+import { createKafkaSource } from '../adapters/kafka-source.ts';
+import { createRedisMarks } from '../adapters/redis-mark.ts';
+import type { KafkaConfig } from '../config/schema.ts';
+import { createBackPressure, type Gauge, queueGauges } from '../ingest/back-pressure.ts';
+import { createHandOff } from '../ingest/hand-off.ts';
+import { createStallWatch } from '../ingest/stall-watch.ts';
+import type { Parts } from './app.ts';
+import { kafkaConnection } from './kafka-connection.ts';
+
+/** The ingest role of a process: a consumer, the hand-off behind it, and the watch over both. */
+export interface KafkaIngest {
+  health(): { readonly healthy: boolean; readonly reason: string };
+  close(): Promise<void>;
+}
+
+/** Joins the consumer group and begins to hand messages over. Waits for brokers that are not up; the signal ends that. */
+export async function startKafkaIngest(parts: Parts, kafka: KafkaConfig, signal: AbortSignal): Promise<KafkaIngest> {
+  const { clock, log, queue, machine, limits, events } = parts;
+  const source = createKafkaSource({
+    ...kafkaConnection(kafka, log),
+    topics: kafka.topics.map(({ name }) => name),
+    groupId: kafka.groupId,
+    sessionTimeoutMs: kafka.sessionTimeoutMs,
+    heartbeatMs: kafka.heartbeatMs,
+    concurrency: kafka.partitionsConcurrently,
+    clock,
+  });
+  const marks = createRedisMarks({ connection: parts.connections.queue, prefix: parts.prefix, log });
+  const handOff = createHandOff({
+    source,
+    queue,
+    marks,
+    machine,
+    limits,
+    backPressure: createBackPressure({ gauges: gaugesOf(parts), clock, log }),
+    onMissingMark: kafka.onMissingMark,
+    clock,
+    log,
+    events: (event) => {
+      if (event.kind === 'enqueued') return;
+      const { topic, partition, kind, ...detail } = event;
+      events.emit('ingest', { stream: `${topic}-${partition}`, what: kind, detail: JSON.stringify(detail) });
+    },
+  });
+  const watch = createStallWatch({ source, clock, log });
+  const stopWatch = new AbortController();
+  const closeAll = async (): Promise<void> => {
+    stopWatch.abort();
+    await source.close();
+    await handOff.close();
+    marks.close();
+  };
+  // A start that still waits for its brokers ends when the process stops.
+  const onStop = (): void => void closeAll();
+  signal.addEventListener('abort', onStop, { once: true });
+  try {
+    await source.start(handOff.handle);
+  } finally {
+    signal.removeEventListener('abort', onStop);
+  }
+  void watch.run(stopWatch.signal).catch(() => undefined);
+  return { health: () => source.isHealthy(), close: closeAll };
+}
+
+/** What makes ingest pause: jobs and bytes in the queue, and audit entries that wait for their store. */
+function gaugesOf({ queue, config, connections, keys }: Parts): Gauge[] {
+  const { highWaterJobs, lowWaterJobs, highWaterBytes, lowWaterBytes } = config.queue;
+  const high = config.audit.outboxMaxEntries;
+  return [
+    ...queueGauges(queue, {
+      highJobs: highWaterJobs,
+      lowJobs: lowWaterJobs,
+      highBytes: highWaterBytes,
+      lowBytes: lowWaterBytes,
+    }),
+    { name: 'audit outbox', high, low: Math.floor(high / 2), read: () => connections.queue.xlen(keys.auditOutbox) },
+  ];
+}

@@ -1,0 +1,84 @@
+import { type App, createApp } from '../app/app.ts';
+import { asError } from '../core/errors.ts';
+import type { GlobalOptions, Run } from './command.ts';
+import { EXIT, print, say } from './output.ts';
+import { loadSettings, type SettingFlags } from './settings.ts';
+
+/** What closing may take beyond the workers' grace, milliseconds: leaving the group, flushing the audit. */
+const CLOSING_MS = 15_000;
+/** After everything is closed nothing should keep the process; something that does is not waited for. */
+const LINGER_MS = 2_000;
+
+const codes = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated } as const;
+type StopSignal = keyof typeof codes;
+
+/**
+ * `cachewright start`: runs until a signal, then drains. Ends with 0 when it could, with 143 or 130 when the time was
+ * not enough or a second signal came.
+ */
+export const startCommand: Run<SettingFlags> = async (options) => {
+  const { config } = await loadSettings(options);
+  const stopped = firstSignal();
+  const app = createApp(config);
+  const started = app.start();
+  started.catch(() => undefined);
+  try {
+    const early = await Promise.race([started, stopped]);
+    if (early === undefined) announce(app, options);
+  } catch (thrown) {
+    await within(app.close(0), CLOSING_MS);
+    exitWhenIdle();
+    throw asError(thrown);
+  }
+  const signal = await stopped;
+  say(`${signal}: draining; a second signal ends at once`, options.quiet);
+  const isDrained = await within(app.close(), config.worker.shutdownGraceMs + CLOSING_MS);
+  if (!isDrained) process.exit(codes[signal]);
+  say('drained', options.quiet);
+  exitWhenIdle();
+  return EXIT.ok;
+};
+
+/** Resolves at the first signal; the second ends the process at once. */
+function firstSignal(): Promise<StopSignal> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        if (isStopping) process.exit(codes[signal]);
+        isStopping = true;
+        resolve(signal);
+      });
+    }
+  });
+}
+
+function announce(app: App, options: GlobalOptions): void {
+  const { config, instance } = app.parts;
+  const { url } = app;
+  if (options.json) print(JSON.stringify({ ready: true, instance, roles: config.roles, url }));
+  say(`ready: ${instance} (${config.roles.join(', ')})`, options.quiet);
+  if (url === '') return;
+  say(`  health  ${url}/readyz`, options.quiet);
+  say(`  queues  ${url}/queues`, options.quiet);
+  const [service] = Object.keys(config.services);
+  if (service !== undefined) {
+    say(`  records ${url}/v1/records/${encodeURIComponent(service)}/{id}`, options.quiet);
+    say(`  trail   ${url}/v1/trail?service=${encodeURIComponent(service)}&id={id}`, options.quiet);
+  }
+}
+
+/** True when it ended in time; its failure counts as an end. */
+async function within(work: Promise<void>, ms: number): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<false>();
+  const timer = setTimeout(resolve, ms, false);
+  const done = work.then(
+    () => true,
+    () => true,
+  );
+  return Promise.race([done, late]).finally(() => clearTimeout(timer));
+}
+
+function exitWhenIdle(): void {
+  setTimeout(() => process.exit(), LINGER_MS).unref();
+}
