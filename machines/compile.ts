@@ -36,7 +36,8 @@ type Edge = { event: EventObject; state: AnyMachineSnapshot };
  */
 export function compileChart(machine: AnyStateMachine): Chart {
   refuseWhatATableCannotHold(machine);
-  const events = machine.events.filter((type) => !type.startsWith('xstate.')).sort();
+  const events: string[] = machine.events.filter((type) => !type.startsWith('xstate.'));
+  events.sort();
   const adjacency: AdjacencyMap<AnyMachineSnapshot, EventObject> = getAdjacencyMap(machine, {
     events: events.map((type) => ({ type })),
   });
@@ -70,7 +71,7 @@ function toChart(
   return {
     id: machine.id,
     version: machine.version ?? '0',
-    initial: String(machine.config.initial),
+    initial: machine.root.initial.target[0]?.key ?? '',
     states,
     events,
     next: (name, event) => states.get(name)?.on.get(event),

@@ -34,7 +34,7 @@ export function createDeadLetterMover(options: {
 }): DeadLetterMover {
   const { redis, outbox, clock, log } = options;
   const queue = new Queue(DEAD_LETTER_QUEUE, { connection: options.connection, prefix: options.prefix });
-  queue.on('error', (error) => log.warn({ err: reasonOf(error) }, 'dead-letter queue connection'));
+  queue.on('error', (error) => log.debug({ err: reasonOf(error) }, 'dead-letter queue'));
   const stop = new AbortController();
   let wake = (): void => undefined;
   let loop: Promise<void> = Promise.resolve();

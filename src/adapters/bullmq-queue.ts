@@ -15,11 +15,14 @@ export interface ChunkQueueOptions {
    * session timeout is of no use: heartbeats go out meanwhile. @defaultValue 10_000
    */
   readonly timeoutMs?: number;
+  /**
+   * How many finished jobs, and for how many seconds, the queue knows. A repeated id is ignored only as long as its job
+   * is known. @defaultValue { count: 1_000, age: 3_600 }
+   */
+  readonly keep?: { readonly count: number; readonly age: number };
   readonly log: Log;
 }
 
-/** What the queue keeps of finished jobs: enough to look at in the queue UI. */
-const KEEP_COMPLETED = { count: 1_000, age: 3_600 } as const;
 /** BullMQ's own count is only a ceiling: limits are counted per run. */
 const ATTEMPTS_CEILING = 1_000_000;
 
@@ -50,7 +53,14 @@ return { jobs, sampled, bytes }
 
 /** The producing side of the BullMQ queue. */
 export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
-  const { redis, prefix, name = 'changes', timeoutMs = 10_000, log } = options;
+  const {
+    redis,
+    prefix,
+    name = 'changes',
+    timeoutMs = 10_000,
+    keep = { count: 1_000, age: 3_600 },
+    log,
+  } = options;
   const onError = (error: unknown): void => log.debug({ err: redisReason(error) }, 'queue connection');
   const queue = new Queue(name, { connection: redis, prefix });
   queue.on('error', onError);
@@ -71,7 +81,7 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
             jobId: id,
             attempts: ATTEMPTS_CEILING,
             backoff: { type: 'custom' },
-            removeOnComplete: KEEP_COMPLETED,
+            removeOnComplete: keep,
             removeOnFail: false,
           },
         })),

@@ -92,7 +92,8 @@ export function createChunkWorker(options: WorkerOptions, handler: ExecutionHand
     autorun: false,
     settings: { backoffStrategy: (_made, _type, error) => waitOf(error, clock) },
   });
-  worker.on('error', (error) => log.warn({ err: reasonOf(error) }, 'worker connection'));
+  // Lost connections are told once, by the process's own connections; BullMQ tells each attempt to get them back.
+  worker.on('error', (error) => log.debug({ err: reasonOf(error) }, 'worker'));
   worker.on('lockRenewalFailed', (ids: string[]) => {
     for (const id of ids) running.get(id)?.abort.abort(fail('E_ABORTED', { reason: 'the lock was lost' }));
   });

@@ -20,6 +20,11 @@ export interface KafkaConsumerOptions extends KafkaConnectionOptions {
   readonly maxBytes?: number;
   /** How long a broker holds a fetch when there is nothing new, milliseconds; also the longest a close waits for it. @defaultValue 500 */
   readonly maxWaitMs?: number;
+  /**
+   * How often the ids of the cluster and of the topics are asked, milliseconds. A topic that is made anew while nobody
+   * fetches from it is noticed by this only; until then its first messages wait. @defaultValue 30_000
+   */
+  readonly identityMs?: number;
   readonly clock: Clock;
   readonly log: Log;
 }

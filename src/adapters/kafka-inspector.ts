@@ -2,7 +2,7 @@ import type { Admin, Kafka } from 'kafkajs';
 import { fail, reasonOf } from '../core/errors.ts';
 import type { LogBounds, Log } from '../core/ports.ts';
 import { describeBrokers, type KafkaConnectionOptions, refusalOf } from './kafka-connection.ts';
-import { fetchTopicIds } from './kafka-topic-id.ts';
+import { createTopicIds } from './kafka-topic-id.ts';
 
 /** What the source asks a cluster beside consuming. Answers are fresh; questions under way are shared. */
 export interface KafkaInspector {
@@ -10,7 +10,8 @@ export interface KafkaInspector {
   connect(signal: AbortSignal): Promise<void>;
   /** Rejects with `E_TOPIC_MISSING` for the first topic that is not there. */
   requireTopics(topics: readonly string[]): Promise<void>;
-  clusterId(): Promise<string>;
+  /** What names the cluster, and its logs: when either text changes, they are others. */
+  identity(topics: readonly string[]): Promise<{ readonly clusterId: string; readonly topics: string }>;
   /** @param generation questions of different generations are never shared: a commit may lie between them */
   committed(topic: string, partition: number, generation: number): Promise<string | null>;
   bounds(topic: string, partition: number, generation: number): Promise<LogBounds>;
@@ -30,6 +31,7 @@ export interface InspectorOptions extends KafkaConnectionOptions {
 export function createKafkaInspector(kafka: Kafka, options: InspectorOptions): KafkaInspector {
   const { groupId, log } = options;
   const admin = kafka.admin({ retry: { retries: 3 } });
+  const topicIds = createTopicIds(kafka);
   const shareCommits = sharing<Map<number, string>>();
   const shareLogs = sharing<Map<number, LogBounds>>();
   let isWarned = false;
@@ -41,7 +43,7 @@ export function createKafkaInspector(kafka: Kafka, options: InspectorOptions): K
     });
   const logs = (topic: string, generation: number) =>
     shareLogs(`${generation} ${topic}`, async () => {
-      const [ids, found] = await Promise.all([fetchTopicIds(kafka, [topic]), admin.fetchTopicOffsets(topic)]);
+      const [ids, found] = await Promise.all([topicIds.fetch([topic]), admin.fetchTopicOffsets(topic)]);
       const logId = ids.get(topic) ?? '';
       if (logId === '' && !isWarned) {
         isWarned = true;
@@ -56,9 +58,6 @@ export function createKafkaInspector(kafka: Kafka, options: InspectorOptions): K
   return {
     connect: (signal) => waitForBrokers(admin, options, signal),
     requireTopics: (topics) => requireTopics(admin, topics),
-    async clusterId() {
-      return (await admin.describeCluster()).clusterId;
-    },
     async committed(topic, partition, generation) {
       const offset = (await offsets(topic, generation)).get(partition) ?? '-1';
       return BigInt(offset) < 0n ? null : offset;
@@ -68,7 +67,13 @@ export function createKafkaInspector(kafka: Kafka, options: InspectorOptions): K
       if (found === undefined) throw fail('E_TOPIC_MISSING', { topic: `${topic}, partition ${partition}` });
       return found;
     },
-    close: () => admin.disconnect(),
+    async identity(topics) {
+      const [{ clusterId }, ids] = await Promise.all([admin.describeCluster(), topicIds.fetch(topics)]);
+      return { clusterId, topics: topics.map((topic) => ids.get(topic) ?? '').join(' ') };
+    },
+    async close() {
+      await Promise.all([admin.disconnect(), topicIds.close()]);
+    },
   };
 }
 

@@ -21,6 +21,8 @@ export interface Published {
   readonly topic: string;
   readonly partition: number;
   readonly baseOffset: string;
+  /** Which of the messages these are, by their index in the call, in order. */
+  readonly indexes: readonly number[];
 }
 
 export interface KafkaProducer {
@@ -33,12 +35,21 @@ export interface KafkaProducer {
  * An idempotent producer: the broker drops what a retry sends twice. Connects with the first send.
  */
 export function createKafkaProducer(options: KafkaConnectionOptions): KafkaProducer {
+  // kafkajs tells where the first message of a partition went, and not which messages went there.
+  const partitions = new WeakMap<object, number>();
   const producer = createKafkaClient(options).producer({
     idempotent: true,
     // Idempotence needs order; kafkajs keeps it with one request at a time only.
     maxInFlightRequests: 1,
     allowAutoTopicCreation: false,
-    createPartitioner: Partitioners.DefaultPartitioner,
+    createPartitioner: () => {
+      const choose = Partitioners.DefaultPartitioner();
+      return (given) => {
+        const partition = choose(given);
+        partitions.set(given.message, partition);
+        return partition;
+      };
+    },
   });
   let connected: Promise<void> | undefined;
   const connect = async (): Promise<void> => {
@@ -55,11 +66,13 @@ export function createKafkaProducer(options: KafkaConnectionOptions): KafkaProdu
     async send(topic, messages) {
       try {
         await connect();
-        const records = await producer.send({ topic, acks: -1, messages: messages.map(toKafka) });
+        const sent = messages.map(toKafka);
+        const records = await producer.send({ topic, acks: -1, messages: sent });
         return records.map(({ partition, baseOffset }) => ({
           topic,
           partition,
           baseOffset: baseOffset ?? '',
+          indexes: sent.flatMap((message, index) => (partitions.get(message) === partition ? [index] : [])),
         }));
       } catch (error) {
         throw kafkaFault(error, { brokers: describeBrokers(options), topics: topic });

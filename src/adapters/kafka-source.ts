@@ -19,8 +19,15 @@ export type KafkaSourceOptions = KafkaConsumerOptions;
 
 /** Pauses before a batch whose handling failed is offered again. */
 const OFFER_AGAIN: BackoffRule = { initialMs: 250, factor: 2, maxMs: 10_000, jitter: 0.2 };
-/** kafkajs tells by this line only that it lost its place: retention removed it, or the topic is another one. */
-const RESET_LINE = 'Offset out of range, resetting to default offset';
+/**
+ * kafkajs tells by log lines only that it lost its place, and that a topic was gone for a moment. If the topic is there
+ * again when it asks the next time, it goes on at the old offset in the new log, without a rebalance.
+ */
+const DOUBT_LINES = [
+  'Offset out of range, resetting to default offset',
+  'Response Fetch(',
+  'Response Metadata(',
+] as const;
 const ASK_AGAIN_MS = 1_000;
 
 /** Makes the source; nothing happens before `start`. */
@@ -44,6 +51,8 @@ class KafkaSource implements ChangeSource {
   #consumer: Consumer | undefined;
   #handler: BatchHandler = () => Promise.resolve();
   #generation = 0;
+  /** Ids of all topics, in one text. */
+  #topicIds = '';
   /** Aborted when the generation is over. */
   #tenure = new AbortController();
   #assigned: readonly { readonly topic: string; readonly partitions: readonly number[] }[] = [];
@@ -59,7 +68,7 @@ class KafkaSource implements ChangeSource {
     this.#handler = handler;
     const kafka = createKafkaClient(this.#options, (message) => {
       // Mark and commit are to be compared as after a rebalance.
-      if (message === RESET_LINE) this.#generation += 1;
+      if (DOUBT_LINES.some((line) => message.startsWith(line))) this.#generation += 1;
     });
     this.#inspector = createKafkaInspector(kafka, this.#options);
     await this.#inspector.connect(this.#closed.signal);
@@ -75,6 +84,7 @@ class KafkaSource implements ChangeSource {
     this.#kept = keepConsuming(kafka, this.#options, hooks, this.#closed.signal);
     await this.#kept.joined;
     await this.#identified;
+    void this.#watchIdentity();
   }
 
   assignments() {
@@ -158,19 +168,39 @@ class KafkaSource implements ChangeSource {
     this.#failures.clear();
   }
 
-  /** The address may lead to another cluster than before. */
+  /** Asks who the cluster and its topics are: the address may lead to another cluster than before, a name to another log. */
   async #identify(): Promise<void> {
     const { clock, log } = this.#options;
     const assigned = this.#assigned;
     while (assigned === this.#assigned && !this.#closed.signal.aborted) {
       try {
-        this.clusterId = await this.#ask().clusterId();
-        for (const listener of this.#listeners) listener();
+        await this.#compareIdentity(true);
         return;
       } catch (error) {
         log.warn({ err: reasonOf(error) }, "the cluster's id could not be asked; trying again");
         await clock.sleep(ASK_AGAIN_MS, this.#closed.signal).catch(() => undefined);
       }
+    }
+  }
+
+  async #compareIdentity(isNew: boolean): Promise<void> {
+    const { clusterId, topics } = await this.#ask().identity(this.#options.topics);
+    const isOther = this.#topicIds !== topics || this.clusterId !== clusterId;
+    this.clusterId = clusterId;
+    this.#topicIds = topics;
+    if (!isNew && isOther) this.#generation += 1;
+    if (isNew || isOther) for (const listener of this.#listeners) listener();
+  }
+
+  async #watchIdentity(): Promise<void> {
+    const { clock, log, identityMs = 30_000 } = this.#options;
+    const { signal } = this.#closed;
+    while (!signal.aborted) {
+      await clock.sleep(identityMs, signal).catch(() => undefined);
+      if (signal.aborted || this.#consumer === undefined) continue;
+      await this.#compareIdentity(false).catch((error: unknown) => {
+        log.debug({ err: reasonOf(error) }, 'the ids of the cluster and its topics could not be asked');
+      });
     }
   }
 

@@ -26,36 +26,38 @@ interface Encoder {
 }
 type CreateCluster = (options: { allowAutoTopicCreation: boolean }) => Cluster;
 
-/**
- * Asks for the ids of topics, over a connection that is closed again.
- *
- * @returns hexadecimal ids by topic; empty when the brokers know none
- */
-export async function fetchTopicIds(
-  kafka: Kafka,
-  topics: readonly string[],
-): Promise<ReadonlyMap<string, string>> {
+export interface TopicIds {
+  /** Hexadecimal ids by topic; a topic is missing when the brokers name none, or it does not exist. */
+  fetch(topics: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  close(): Promise<void>;
+}
+
+/** Asks over connections of its own, opened by the first question. */
+export function createTopicIds(kafka: Kafka): TopicIds {
   const cluster = clusterOf(kafka);
-  if (cluster === undefined) return new Map();
-  try {
-    await cluster.connect();
-    const broker = await cluster.brokerPool.findConnectedBroker();
-    if ((broker.versions?.[METADATA]?.maxVersion ?? 0) < VERSION) return new Map();
-    return await broker.connectionPool.send({
-      request: {
-        apiKey: METADATA,
-        apiVersion: VERSION,
-        apiName: 'Metadata',
-        encode: () => Promise.resolve(encode(topics)),
-      },
-      response: {
-        decode: (payload: Buffer) => Promise.resolve(decode(payload)),
-        parse: (ids: unknown) => Promise.resolve(ids),
-      },
-    });
-  } finally {
-    await cluster.disconnect();
-  }
+  return {
+    async fetch(topics) {
+      if (cluster === undefined) return new Map();
+      await cluster.connect();
+      const broker = await cluster.brokerPool.findConnectedBroker();
+      if ((broker.versions?.[METADATA]?.maxVersion ?? 0) < VERSION) return new Map();
+      return broker.connectionPool.send({
+        request: {
+          apiKey: METADATA,
+          apiVersion: VERSION,
+          apiName: 'Metadata',
+          encode: () => Promise.resolve(encode(topics)),
+        },
+        response: {
+          decode: (payload: Buffer) => Promise.resolve(decode(payload)),
+          parse: (ids: unknown) => Promise.resolve(ids),
+        },
+      });
+    },
+    async close() {
+      await cluster?.disconnect();
+    },
+  };
 }
 
 function clusterOf(kafka: Kafka): Cluster | undefined {

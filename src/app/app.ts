@@ -68,7 +68,10 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
     name: QUEUE,
     log,
   });
-  const limits = { maxChunkMessages: config.queue.maxChunkMessages, maxChunkBytes: config.queue.maxChunkBytes };
+  const limits = {
+    maxChunkMessages: config.queue.maxChunkMessages,
+    maxChunkBytes: config.queue.maxChunkBytes,
+  };
   const submit = createSubmit({ queue, machine, limits });
   const audit = createAuditThread({
     file: config.audit.url.slice('sqlite:'.length),

@@ -37,6 +37,18 @@ export function openConnections(config: Config, instance: string, clock: Clock, 
       commandTimeoutMs,
       onError: (reason) => log.debug({ role, reason }, 'Redis connection'),
     });
+  let isClosing = false;
+  /** Says once that a Redis is lost, and once that it is back. */
+  const tellChanges = (redis: RedisClient, what: string): void => {
+    let wasReady = false;
+    redis.on('ready', () => {
+      if (wasReady) log.info({}, `${what} is back`);
+      wasReady = true;
+    });
+    redis.on('close', () => {
+      if (wasReady && !isClosing) log.warn({}, `lost ${what}; everything waits until it is back`);
+    });
+  };
   const queue = open(connectRedis, url, 'queue');
   const blocking = open(connectRedisForWorker, url, 'worker');
   const isOneRedis = cache.url === url;
@@ -45,6 +57,7 @@ export function openConnections(config: Config, instance: string, clock: Clock, 
     { redis: queue, what: `${isOneRedis ? '' : 'queue '}${describeRedis(url)}` },
     ...(isOneRedis ? [] : [{ redis: cacheRedis, what: `cache ${describeRedis(cache.url)}` }]),
   ];
+  for (const { redis, what } of named) tellChanges(redis, what);
   return {
     queue,
     blocking,
@@ -57,6 +70,7 @@ export function openConnections(config: Config, instance: string, clock: Clock, 
     },
     missing: () => named.filter(({ redis }) => redis.status !== 'ready').map(({ what }) => what),
     close() {
+      isClosing = true;
       for (const redis of [queue, blocking, cacheRedis]) redis.disconnect();
     },
   };

@@ -14,7 +14,11 @@ export interface KafkaIngest {
 }
 
 /** Joins the consumer group and begins to hand messages over. Waits for brokers that are not up; the signal ends that. */
-export async function startKafkaIngest(parts: Parts, kafka: KafkaConfig, signal: AbortSignal): Promise<KafkaIngest> {
+export async function startKafkaIngest(
+  parts: Parts,
+  kafka: KafkaConfig,
+  signal: AbortSignal,
+): Promise<KafkaIngest> {
   const { clock, log, queue, machine, limits, events } = parts;
   const source = createKafkaSource({
     ...kafkaConnection(kafka, log),
@@ -73,6 +77,11 @@ function gaugesOf({ queue, config, connections, keys }: Parts): Gauge[] {
       highBytes: highWaterBytes,
       lowBytes: lowWaterBytes,
     }),
-    { name: 'audit outbox', high, low: Math.floor(high / 2), read: () => connections.queue.xlen(keys.auditOutbox) },
+    {
+      name: 'audit outbox',
+      high,
+      low: Math.floor(high / 2),
+      read: () => connections.queue.xlen(keys.auditOutbox),
+    },
   ];
 }

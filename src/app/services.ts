@@ -1,3 +1,9 @@
+import { type CallGate, createCallGate } from '../adapters/call-gate.ts';
+import { createFunctionRecords } from '../adapters/function-records.ts';
+import { createHttpRecords } from '../adapters/http-records.ts';
+import { compileJsonSchema } from '../adapters/json-schema-check.ts';
+import { createPostgresRecords } from '../adapters/postgres-records.ts';
+import { refuseSuspiciousAbsence } from '../adapters/suspicious-absence.ts';
 import type { Config, ServiceConfig, SourceConfig, VersionConfig } from '../config/schema.ts';
 import { pointerTokens } from '../core/json-text.ts';
 import { compileKeyTemplate } from '../core/key.ts';
@@ -14,7 +20,10 @@ import {
 /** The services of a configuration, compiled: what the pipeline works with has no optional settings. */
 export function compileServices(config: Config, clock: Clock): ReadonlyMap<string, Service> {
   return new Map(
-    Object.entries(config.services).map(([id, service]) => [id, compileService(id, service, clock)]),
+    Object.entries(config.services).map(([id, service]) => [
+      id,
+      compileService(id, service, { clock, effectTimeoutMs: config.worker.effectTimeoutMs }),
+    ]),
   );
 }
 
@@ -35,11 +44,11 @@ export function compileMappings(config: Config): (stream: string) => TopicMappin
   return (stream) => byTopic.get(stream.slice(0, stream.lastIndexOf('-'))) ?? originalForm;
 }
 
-function compileService(id: string, service: ServiceConfig, clock: Clock): Service {
+function compileService(id: string, service: ServiceConfig, around: SourceSurroundings): Service {
   return {
     id,
     inline: service.source.type === 'inline',
-    source: compileSource(id, service.source, clock),
+    source: compileSource(id, service.source, around),
     keyOf: compileKeyTemplate(service.key),
     version: compileVersion(service.version),
     checkMessage: compileSchema(service.message),
@@ -80,13 +89,52 @@ function compileVersion(version: VersionConfig): VersionRule {
 
 function compileSchema(schema: ServiceConfig['record']): Check | undefined {
   if (schema === undefined) return undefined;
-  return schema.kind === 'standard' ? checkOf(schema.schema) : undefined;
+  return schema.kind === 'standard' ? checkOf(schema.schema) : compileJsonSchema(schema.schema);
 }
 
 /** An inline service's source is never asked. */
 const nothing: RecordSource = { fetchMany: async () => [], close: async () => undefined };
 
-function compileSource(service: string, source: SourceConfig, clock: Clock): RecordSource {
+/** A call waits this share of the effect's time for its turn at most, so that an answer still comes in time. */
+const WAIT_SHARE = 0.3;
+
+function compileSource(
+  service: string,
+  source: SourceConfig,
+  { clock, effectTimeoutMs }: SourceSurroundings,
+): RecordSource {
   if (source.type === 'inline') return nothing;
-  return nothing;
+  const { timeoutMs, limits, breaker } = source;
+  const gate = createCallGate({
+    service,
+    concurrency: limits.concurrency,
+    perSecond: limits.perSecond,
+    breaker,
+    timeoutMs,
+    maxWaitMs: effectTimeoutMs * WAIT_SHARE,
+    clock,
+  });
+  const common = { service, gate, timeoutMs, maxConnections: limits.concurrency };
+  return refuseSuspiciousAbsence(recordsOf(source, common), service, source.maxAbsentRatio);
+}
+
+interface SourceSurroundings {
+  readonly clock: Clock;
+  readonly effectTimeoutMs: number;
+}
+
+function recordsOf(
+  source: Exclude<SourceConfig, { type: 'inline' }>,
+  common: { service: string; gate: CallGate; timeoutMs: number; maxConnections: number },
+): RecordSource {
+  switch (source.type) {
+    case 'http': {
+      const { url, item, batch, headers, maxBytes, allowRedirectsTo } = source;
+      return createHttpRecords({ ...common, url, item, batch, headers, maxBytes, allowRedirectsTo });
+    }
+    case 'postgres':
+      return createPostgresRecords({ ...common, url: source.url, query: source.query, id: source.id });
+    case 'function':
+      return createFunctionRecords({ ...common, fetch: source.fetch, fetchMany: source.fetchMany });
+  }
 }

@@ -11,13 +11,16 @@ export const EXIT = {
   terminated: 143,
 } as const;
 
-const isColoured = (): boolean => process.stderr.isTTY === true && process.stderr.hasColors();
-const paint = (code: number, text: string): string => (isColoured() ? `\u001b[${code}m${text}\u001b[0m` : text);
+/** Colour only on a terminal, and not where NO_COLOR says so. */
+const paint =
+  (code: number) =>
+  (text: string, on: NodeJS.WriteStream = process.stderr): string =>
+    on.isTTY === true && on.hasColors() ? `\u001b[${code}m${text}\u001b[0m` : text;
 
-export const red = (text: string): string => paint(31, text);
-export const green = (text: string): string => paint(32, text);
-export const yellow = (text: string): string => paint(33, text);
-export const dim = (text: string): string => paint(2, text);
+export const red = paint(31);
+export const green = paint(32);
+export const yellow = paint(33);
+export const dim = paint(2);
 
 /** Data goes to stdout. */
 export function print(text: string): void {

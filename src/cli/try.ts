@@ -18,6 +18,7 @@ import { createDryRedisTier, type DryRedisTier } from './dry-redis-tier.ts';
 import { messageFromStdin } from './lines.ts';
 import { EXIT, print, say } from './output.ts';
 import { loadSettings } from './settings.ts';
+import { silentLog } from './silent-log.ts';
 import { topicOf } from './topics.ts';
 import { describeTrial, isRefused, trialJson } from './trial-text.ts';
 import { withRedis } from './with-redis.ts';
@@ -79,7 +80,7 @@ async function walk(
     chart,
     effects: createEffects({ parse, localTier, redisTier, clock }),
     clock,
-    log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
+    log: silentLog,
     maxGroupRuns: 500,
     maxGroupBytes: 4 * 1024 ** 2,
     effectTimeoutMs: config.worker.effectTimeoutMs,

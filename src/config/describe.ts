@@ -95,7 +95,9 @@ function isTold({ shape }: Row): boolean {
 function merged(rows: readonly Row[]): Row[] {
   const told: Row[] = [];
   for (const row of rows) {
-    const index = told.findIndex(({ path, shape }) => path === row.path && shape.meta === row.shape.meta);
+    const index = told.findIndex(
+      ({ path, shape }) => path === row.path && shape.meta?.doc === row.shape.meta?.doc,
+    );
     const same = told[index];
     if (same === undefined || row.shape.meta === undefined) told.push(row);
     else told[index] = { ...same, variants: [...same.variants, ...row.variants] };

@@ -116,6 +116,7 @@ export function without(value: unknown, path: Path): unknown {
   const [name, ...rest] = path;
   if (!isPlainObject(value) || name === undefined || !(name in value)) return value;
   const isLast = rest.length === 0 || typeof rest[0] === 'number';
-  const { [name]: child, ...others } = value;
-  return isLast ? others : { ...others, [name]: without(child, rest) };
+  if (!isLast) return { ...value, [name]: without(value[name], rest) };
+  const { [name]: _, ...others } = value;
+  return others;
 }

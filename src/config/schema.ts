@@ -238,7 +238,6 @@ type Frozen<Value> = Value extends Opaque
 /** The resolved configuration: every field present, nothing to be changed. */
 export type Config = Frozen<z.output<typeof configSchema>>;
 export type KafkaConfig = NonNullable<Config['kafka']>;
-export type TopicConfig = KafkaConfig['topics'][number];
 export type ServiceConfig = Config['services'][string];
 export type SourceConfig = ServiceConfig['source'];
 export type VersionConfig = ServiceConfig['version'];

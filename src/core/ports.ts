@@ -1,7 +1,7 @@
 /**
  * Every port of the product: what the rooms ask of the outside. Adapters implement them; fakes pass the same suites.
  */
-import type { Bytes, Header, Message, Operation, Origin } from './change.ts';
+import type { Bytes, Header, Operation, Origin } from './change.ts';
 import type { ChunkData } from './chunk.ts';
 import type { CachewrightError } from './errors.ts';
 import type { Version } from './service.ts';

@@ -1,7 +1,7 @@
 import { type Message, messageId } from './change.ts';
 import type { CachewrightError } from './errors.ts';
 import type { Change, Version } from './service.ts';
-import { Trail } from './trail.ts';
+import type { Trail } from './trail.ts';
 
 /** A record on its way to the tiers: its text byte for byte as it will be stored, and its version. */
 export interface FreshRecord {

@@ -39,7 +39,7 @@ export class Trail {
   }
 
   /** The trail after `event` of `step` led to `state`. */
-  then(step: Step, event: string, state: string): Trail {
+  after(step: Step, event: string, state: string): Trail {
     for (let at = this.#next.length - 1; at >= 0; at -= 1) {
       const known = this.#next[at];
       if (known?.step === step && known.event === event) return known;
@@ -52,13 +52,17 @@ export class Trail {
 
   /** Oldest step first. */
   entries(): TrailStep[] {
-    const steps: TrailStep[] = [];
-    for (let at: Trail | undefined = this; at?.step !== undefined; at = at.parent) {
-      const { state, effect, atMs, durationMs, size } = at.step;
-      steps.push({ from: state, effect, event: at.event, to: at.state, atMs, durationMs, size });
-    }
-    return steps.reverse();
+    return newestFirst(this).reverse();
   }
+}
+
+function newestFirst(trail: Trail): TrailStep[] {
+  const steps: TrailStep[] = [];
+  for (let at: Trail | undefined = trail; at?.step !== undefined; at = at.parent) {
+    const { state, effect, atMs, durationMs, size } = at.step;
+    steps.push({ from: state, effect, event: at.event, to: at.state, atMs, durationMs, size });
+  }
+  return steps;
 }
 
 /** A step as it is recorded. */

@@ -109,20 +109,17 @@ function againstCommit(situation: Situation, mark: Mark, next: bigint): Decision
   if (acknowledged !== null && commit < acknowledged) {
     return startEpoch(situation, 'rewound', mark.epoch + 1, commitWithin(situation));
   }
-  // Our own commit whose acknowledgement was not noted any more, or the one that was.
-  return { ...stay, kind: commit === next ? 'level' : 'ahead', mark: known(mark, bounds, String(commit)) };
+  // The commit that was acknowledged, or a later one of ours that could not be noted any more.
+  const noted = commit < BigInt(bounds.low) ? '' : String(commit);
+  return { ...stay, kind: commit === next ? 'level' : 'ahead', mark: known(mark, bounds, noted) };
 }
 
-function expired({ bounds, committed }: Situation, mark: Mark, next: bigint): Decision {
+function expired({ bounds }: Situation, mark: Mark, next: bigint): Decision {
   const low = BigInt(bounds.low);
-  // The messages before `low` are gone: noted as read, so that they are counted once.
-  const moved = { ...mark, enqueued: String(low - 1n), committed: committed ?? '' };
-  return {
-    kind: 'expired',
-    from: bounds.low,
-    mark: known(moved, bounds, moved.committed),
-    lost: Number(low - next),
-  };
+  // The messages before `low` are noted as read, so that they are counted once. kafkajs deletes a commit that points
+  // before the log: an acknowledgement kept here would make that look like an operator's doing.
+  const moved = { ...mark, enqueued: String(low - 1n), committed: '' };
+  return { kind: 'expired', from: bounds.low, mark: known(moved, bounds, ''), lost: Number(low - next) };
 }
 
 /** A new epoch that reads from `commit`, or from the beginning. */

@@ -28,10 +28,15 @@ function createParseEffect(parse: Parse): Effect {
     const results = runs.map((run) => parse(run.message));
     const take = (settled: readonly ParseResult[]): EffectOutcome[] =>
       runs.map((run, index) => outcomeOf(run, settled[index]));
-    return results.every((result) => !(result instanceof Promise))
-      ? take(results as ParseResult[])
-      : Promise.all(results).then(take);
+    return areSettled(results) ? take(results) : Promise.all(results.map(async (result) => result)).then(take);
   };
+}
+
+/** Only a schema of a user's makes parsing wait. */
+function areSettled(
+  results: readonly (ParseResult | Promise<ParseResult>)[],
+): results is readonly ParseResult[] {
+  return results.every((result) => !(result instanceof Promise));
 }
 
 function outcomeOf(run: Run, result: ParseResult | undefined): EffectOutcome {

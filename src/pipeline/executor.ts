@@ -203,7 +203,7 @@ class Pass {
       this.#fail(run, step, error);
       return;
     }
-    run.trail = run.trail.then(step, event, next);
+    run.trail = run.trail.after(step, event, next);
     run.state = next;
     const { siblings } = run;
     if (siblings.length > 0) {
@@ -274,7 +274,7 @@ class Pass {
       return;
     }
     const resumesAt = chart.state(run.state).resumesAt;
-    run.trail = run.trail.then(step, free ? 'waits' : 'failed', resumesAt);
+    run.trail = run.trail.after(step, free ? 'waits' : 'failed', resumesAt);
     run.state = resumesAt;
     run.dueMs = clock.now() + Math.max(1, waitMs);
     run.waitsFree = free;

@@ -69,7 +69,7 @@ async function fetchWithLook(
     });
   }
   return Promise.all(
-    runs.map((run) => {
+    runs.map(async (run) => {
       const answer = answers.get(run);
       return answer === undefined ? takeFromMessage(run) : takeFromSource(run, service, answer, clock.now());
     }),

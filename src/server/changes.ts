@@ -19,7 +19,7 @@ export function changeRoutes(server: FastifyInstance, app: AppView, maxBodyBytes
     (_request, body, done) => done(null, body),
   );
   server.post<{ Body: string | undefined }>('/v1/changes', async (request, reply) => {
-    const texts = textsOf(String(request.body ?? ''), String(request.headers['content-type'] ?? ''));
+    const texts = textsOf(request.body ?? '', request.headers['content-type'] ?? '');
     const now = Date.now();
     const messages = texts.map((text) => httpMessage(ulid(now), now, text));
     const errors = (await Promise.all(messages.map((message) => app.check(message)))).flatMap(

@@ -35,7 +35,7 @@ export function chartPaths(): ChartPath[] {
   const events = chart.events.map((type) => ({ type }));
   return getSimplePaths(changeMessage, { events })
     .filter(({ state }) => state.status === 'done')
-    .map(({ state, steps }) => {
+    .map(({ steps }) => {
       const taken = steps.map((step) => step.event.type).filter((type) => type !== 'xstate.init');
       let from = chart.initial;
       const walked = taken.map((event) => {
@@ -44,7 +44,7 @@ export function chartPaths(): ChartPath[] {
         from = to;
         return step;
       });
-      return { steps: walked, end: String(state.value) };
+      return { steps: walked, end: from };
     });
 }
 

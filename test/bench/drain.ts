@@ -37,9 +37,22 @@ export async function fillBacklog(lab: Lab, load: Load, partitions: number): Pro
   const kafka = await lab.kafka();
   const topic = lab.fresh('backlog');
   await kafka.createTopic(topic, { partitions });
+  // Metadata names leaders before they lead; a produce request that meets one of those is sent again as a whole.
+  await waitFor(() => endOf(kafka.brokers, topic), { what: `${topic} to be led`, timeoutMs: 30_000 });
   lab.say(`writing ${load.messages.toLocaleString('en')} messages`);
   await produce(kafka.brokers, topic, partitions, load);
+  const written = await endOf(kafka.brokers, topic);
+  if (written !== load.messages)
+    throw new Error(`the topic has ${written} messages instead of ${load.messages}: the producer repeated some`);
   return { topic, partitions, load };
+}
+
+/** Messages in all partitions. */
+function endOf(brokers: readonly string[], topic: string): Promise<number> {
+  return withAdmin(brokers, async (admin) => {
+    const partitions = await admin.fetchTopicOffsets(topic);
+    return partitions.reduce((sum, { high }) => sum + Number(high), 0);
+  });
 }
 
 /**

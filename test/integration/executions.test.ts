@@ -217,7 +217,7 @@ describeWith(['redis'], 'an execution of a job', () => {
     const ends = audit
       .filter(({ job: id }) => id !== 'dying')
       .flatMap(({ rows }) => rows.map(([position, end]) => [position, end]));
-    expect(ends.sort()).toEqual([
+    expect(ends.sort((a, b) => String(a).localeCompare(String(b)))).toEqual([
       ['1', 'redisCached'],
       ['2', 'redisCached'],
       ['3', 'redisCached'],

@@ -77,7 +77,7 @@ function execute(
 describe('the executor', () => {
   it('calls each effect once for a whole group', async () => {
     const { runs, parse } = runsFor(Array.from({ length: 300 }, (_, index) => ({ key: `k${index}` })));
-    const storeRedis = vi.fn(happy['storeRedis'] as Effect);
+    const storeRedis = vi.fn(happy['storeRedis']);
     await execute(runs, { ...happy, parse, storeRedis });
     expect(runs.map((run) => run.state)).toEqual(runs.map(() => 'redisCached'));
     expect(storeRedis).toHaveBeenCalledTimes(1);

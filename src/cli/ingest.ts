@@ -1,0 +1,88 @@
+import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
+import { createChunkQueue } from '../adapters/bullmq-queue.ts';
+import type { RedisClient } from '../adapters/redis-connection.ts';
+import { createRedisMarks } from '../adapters/redis-mark.ts';
+import { QUEUE, queuePrefix } from '../app/app.ts';
+import type { Config } from '../config/schema.ts';
+import { systemClock } from '../core/clock.ts';
+import { createBackPressure, queueGauges } from '../ingest/back-pressure.ts';
+import { createSubmit } from '../ingest/submit.ts';
+import type { Run } from './command.ts';
+import { createFileIngest, type FileIngest } from './file-ingest.ts';
+import { openInput } from './input.ts';
+import { EXIT, print, say } from './output.ts';
+import { createProgress } from './progress.ts';
+import { loadSettings } from './settings.ts';
+import { silentLog } from './silent-log.ts';
+import { withRedis } from './with-redis.ts';
+
+/** `cachewright ingest`: puts the lines of a file into the queue, each once. An interrupt leaves it ready to be resumed. */
+export const ingestCommand: Run<{ readonly again: boolean }> = async (options, [file = '-']) => {
+  const { config } = await loadSettings(options);
+  const input = await openInput(file);
+  const interrupt = new AbortController();
+  const onSignal = (): void => interrupt.abort();
+  process.once('SIGINT', onSignal);
+  const progress = createProgress(options.quiet);
+  try {
+    return await withRedis(config.redis.url, config.redis.commandTimeoutMs, async (redis) => {
+      const { ingest, close } = assemble(config, redis);
+      try {
+        const report = await ingest(input, {
+          again: options.again,
+          signal: interrupt.signal,
+          onProgress: ({ bytes, messages, waitsFor }) =>
+            progress.show(bytes / Math.max(1, input.bytes), messages, waitsFor),
+          onWait: (reason) => say(`waiting: ${reason}`, options.quiet),
+        });
+        progress.clear();
+        if (options.json) print(JSON.stringify({ ...report, stream: input.stream }));
+        else print(`${input.stream} ${report.messages} message(s)`);
+        if (report.isResumed) say(`lines up to ${report.skippedTo} were in the queue before`, options.quiet);
+        if (report.end === 'known') say('this content was ingested before; --again repeats it', options.quiet);
+        if (report.end !== 'interrupted') return EXIT.ok;
+        say('interrupted: the same command goes on from here');
+        return EXIT.interrupted;
+      } finally {
+        progress.clear();
+        await close();
+      }
+    });
+  } finally {
+    process.off('SIGINT', onSignal);
+    await input.close();
+  }
+};
+
+function assemble(config: Config, redis: RedisClient): { ingest: FileIngest; close(): Promise<void> } {
+  const clock = systemClock();
+  const prefix = queuePrefix(config);
+  const { keepCompleted, maxChunkMessages, maxChunkBytes, ...water } = config.queue;
+  const queue = createChunkQueue({ redis, prefix, name: QUEUE, keep: keepCompleted, log: silentLog });
+  const marks = createRedisMarks({ connection: redis, prefix, log: silentLog });
+  const limits = { maxChunkMessages, maxChunkBytes };
+  const machine = machineName(compileChart(changeMessage));
+  const ingest = createFileIngest({
+    marks,
+    submit: createSubmit({ queue, machine, limits }),
+    backPressure: createBackPressure({
+      gauges: queueGauges(queue, {
+        highJobs: water.highWaterJobs,
+        lowJobs: water.lowWaterJobs,
+        highBytes: water.highWaterBytes,
+        lowBytes: water.lowWaterBytes,
+      }),
+      clock,
+      log: silentLog,
+    }),
+    limits,
+    clock,
+  });
+  return {
+    ingest,
+    async close() {
+      marks.close();
+      await queue.close();
+    },
+  };
+}
