@@ -16,10 +16,10 @@ export interface ChunkQueueOptions {
    */
   readonly timeoutMs?: number;
   /**
-   * How many finished jobs, and for how many seconds, the queue knows. A repeated id is ignored only as long as its job
-   * is known. @defaultValue { count: 1_000, age: 3_600 }
+   * How many finished jobs the queue knows, and for how long. A repeated id is ignored only as long as its job is known.
+   * @defaultValue { count: 1_000, ageMs: 3_600_000 }
    */
-  readonly keep?: { readonly count: number; readonly age: number };
+  readonly keep?: { readonly count: number; readonly ageMs: number };
   readonly log: Log;
 }
 
@@ -58,12 +58,29 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
     prefix,
     name = 'changes',
     timeoutMs = 10_000,
-    keep = { count: 1_000, age: 3_600 },
+    keep = { count: 1_000, ageMs: 3_600_000 },
     log,
   } = options;
+  const removeOnComplete = { count: keep.count, age: Math.ceil(keep.ageMs / 1_000) };
   const onError = (error: unknown): void => log.debug({ err: redisReason(error) }, 'queue connection');
-  const queue = new Queue(name, { connection: redis, prefix });
-  queue.on('error', onError);
+  let queue: Queue | undefined;
+  const open = (): Queue => {
+    const opened = new Queue(name, { connection: redis, prefix });
+    opened.on('error', onError);
+    return opened;
+  };
+  /** BullMQ asks Redis for its version first, and keeps a failure of that for ever: such a queue is thrown away. */
+  const ready = async (): Promise<Queue> => {
+    const opened = (queue ??= open());
+    try {
+      await opened.waitUntilReady();
+      return opened;
+    } catch (error) {
+      if (queue === opened) queue = undefined;
+      void opened.close().catch(onError);
+      throw error;
+    }
+  };
   const keys = ['wait', 'paused', 'active', 'delayed', 'prioritized'].map(
     (type) => `${prefix}:${name}:${type}`,
   );
@@ -73,23 +90,23 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
       // BullMQ itself would wait for the first connection without end, holding every chunk it was given.
       if (!isUsable(redis))
         throw fail('E_ENQUEUE_FAILED', { reason: `Redis is not connected (${redis.status})` });
-      const adding = queue.addBulk(
-        chunks.map(({ id, name: jobName, data }) => ({
-          name: jobName,
-          data,
-          opts: {
-            jobId: id,
-            attempts: ATTEMPTS_CEILING,
-            backoff: { type: 'custom' },
-            removeOnComplete: keep,
-            removeOnFail: false,
-          },
-        })),
-      );
+      const jobs = chunks.map(({ id, name: jobName, data }) => ({
+        name: jobName,
+        data,
+        opts: {
+          jobId: id,
+          attempts: ATTEMPTS_CEILING,
+          backoff: { type: 'custom' },
+          removeOnComplete,
+          removeOnFail: false,
+        },
+      }));
       try {
+        const adding = ready().then((opened) => opened.addBulk(jobs));
         await within(adding, timeoutMs);
       } catch (error) {
-        throw fail('E_ENQUEUE_FAILED', { reason: redisReason(error) }, { cause: error });
+        // Without its cause: the driver's error carries the command, and so a thousand messages.
+        throw fail('E_ENQUEUE_FAILED', { reason: redisReason(error) });
       }
     },
     async depth(): Promise<QueueDepth> {
@@ -99,7 +116,7 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
     },
     async close() {
       // `close` waits for a connection that may never come back.
-      await within(queue.close(), 2_000).catch(onError);
+      if (queue !== undefined) await within(queue.close(), 2_000).catch(onError);
     },
   };
 }

@@ -1,5 +1,6 @@
 import { BrokenCircuitError, CircuitState, circuitBreaker, ConsecutiveBreaker, handleAll } from 'cockatiel';
-import { CachewrightError } from '../core/errors.ts';
+import { CachewrightError, fail } from '../core/errors.ts';
+import type { Clock } from '../core/ports.ts';
 
 export interface BreakerRule {
   /** Outages in a row that open the breaker. */
@@ -10,15 +11,10 @@ export interface BreakerRule {
 
 /** Leaves a source alone that is out: open, it refuses every call; half open, it lets one through to see. */
 export interface CallBreaker {
-  /** Milliseconds to wait before it is worth asking again; 0: a call may go. */
-  waitMs(): number;
-  /** Runs the call, which begins before this returns. Throws what the call throws, or {@link BreakerOpen}. */
+  /** @throws `E_SOURCE_OPEN` with `retryAfterMs` unless a call may go */
+  check(): void;
+  /** Runs the call, which begins before this returns. Throws what the call throws, or `E_SOURCE_OPEN`. */
   run<T>(call: () => Promise<T>): Promise<T>;
-}
-
-/** Cockatiel refused: by its own clock the breaker is still open. */
-export class BreakerOpen extends Error {
-  override readonly name = 'BreakerOpen';
 }
 
 type Settled<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly thrown: unknown };
@@ -26,7 +22,11 @@ type Settled<T> = { readonly ok: true; readonly value: T } | { readonly ok: fals
 /** While a trial call is out, or when two clocks disagree by a little, the others look again after this long at most. */
 const LOOK_AGAIN_MS = 1_000;
 
-export function createCallBreaker({ failures, halfOpenAfterMs }: BreakerRule): CallBreaker {
+export function createCallBreaker(
+  service: string,
+  { failures, halfOpenAfterMs }: BreakerRule,
+  clock: Clock,
+): CallBreaker {
   const policy = circuitBreaker(handleAll, {
     halfOpenAfter: halfOpenAfterMs,
     breaker: new ConsecutiveBreaker(failures),
@@ -34,15 +34,17 @@ export function createCallBreaker({ failures, halfOpenAfterMs }: BreakerRule): C
   const lookAgainMs = Math.min(LOOK_AGAIN_MS, halfOpenAfterMs);
   let openedMs = 0;
   policy.onBreak(() => {
-    openedMs = performance.now();
+    openedMs = clock.now();
   });
+  const open = (waitMs: number): CachewrightError =>
+    fail('E_SOURCE_OPEN', { service, retryAfterMs: Math.ceil(waitMs) });
 
   return {
-    waitMs() {
-      // Cockatiel would let callers wait for the trial's end; they would pile up here and then go off all at once.
-      if (policy.state === CircuitState.HalfOpen) return lookAgainMs;
-      if (policy.state !== CircuitState.Open) return 0;
-      return Math.max(0, openedMs + halfOpenAfterMs - performance.now());
+    check() {
+      // Cockatiel would let callers wait for the trial's end; they would pile up there and then go off all at once.
+      if (policy.state === CircuitState.HalfOpen) throw open(lookAgainMs);
+      const waitMs = openedMs + halfOpenAfterMs - clock.now();
+      if (policy.state === CircuitState.Open && waitMs > 0) throw open(waitMs);
     },
 
     async run<T>(call: () => Promise<T>): Promise<T> {
@@ -57,17 +59,12 @@ export function createCallBreaker({ failures, halfOpenAfterMs }: BreakerRule): C
         }
       };
       const settled = await policy.execute(settle).catch((thrown: unknown) => {
-        throw thrown instanceof BrokenCircuitError ? new BreakerOpen() : thrown;
+        throw thrown instanceof BrokenCircuitError ? open(lookAgainMs) : thrown;
       });
       if (settled.ok) return settled.value;
       throw settled.thrown;
     },
   };
-}
-
-/** The longest a caller is sent away for when cockatiel itself refused. */
-export function breakerPauseMs(rule: BreakerRule): number {
-  return Math.min(LOOK_AGAIN_MS, rule.halfOpenAfterMs);
 }
 
 /** Adapters say `outage: true` in the details of `E_FETCH_FAILED` when the source did not answer, or with a 5xx. */

@@ -1,4 +1,5 @@
 import { type CachewrightError, fail, reasonOf } from '../core/errors.ts';
+import type { Clock } from '../core/ports.ts';
 
 export interface TurnRule {
   readonly service: string;
@@ -11,8 +12,9 @@ export interface TurnRule {
   readonly perSecond: number | undefined;
   /** The longest a call may wait for its turn, milliseconds; then it is refused with `E_SOURCE_BUSY`. */
   readonly maxWaitMs: number;
-  /** Calls that may wait; one more is refused with `E_SOURCE_BUSY` at once. */
-  readonly maxWaiting: number;
+  /** Calls that may wait; one more is refused with `E_SOURCE_BUSY` at once. @defaultValue 10_000 */
+  readonly maxWaiting?: number | undefined;
+  readonly clock: Clock;
 }
 
 /** Gives back a turn. `wasUsed: false`: the source was not called after all, so it does not count for the rate. */
@@ -41,7 +43,7 @@ const MIN_RETRY_MS = 100;
  * next. The price: of `perSecond` calls, a source that answers in 50 ms is asked 95 %.
  */
 export function createCallTurns(rule: TurnRule): CallTurns {
-  const { perSecond, concurrency, maxWaitMs } = rule;
+  const { perSecond, concurrency, maxWaitMs, maxWaiting = 10_000, clock } = rule;
   const places = perSecond === undefined ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor(perSecond));
   const windowMs = perSecond !== undefined && perSecond < 1 ? 1_000 / perSecond : 1_000;
   const waiting: Waiter[] = [];
@@ -80,13 +82,13 @@ export function createCallTurns(rule: TurnRule): CallTurns {
 
   const release: ReleaseTurn = (wasUsed) => {
     active -= 1;
-    if (wasUsed && perSecond !== undefined) counted.push(performance.now() + windowMs);
+    if (wasUsed && perSecond !== undefined) counted.push(clock.now() + windowMs);
     advance();
   };
 
   /** Starts and refuses who is due, and sets the alarm for the next time something changes by itself. */
   function advance(): void {
-    const nowMs = performance.now();
+    const nowMs = clock.now();
     while (counted[0] !== undefined && counted[0] <= nowMs) counted.shift();
     for (let head = waiting[0]; head !== undefined; head = waiting[0]) {
       if (mayStart(nowMs)) {
@@ -109,13 +111,13 @@ export function createCallTurns(rule: TurnRule): CallTurns {
   return {
     async take(signal) {
       if (signal.aborted) throw aborted(signal);
-      const nowMs = performance.now();
+      const nowMs = clock.now();
       while (counted[0] !== undefined && counted[0] <= nowMs) counted.shift();
       if (waiting.length === 0 && mayStart(nowMs)) {
         active += 1;
         return release;
       }
-      if (waiting.length >= rule.maxWaiting) throw busy(`${rule.maxWaiting} calls waiting`, maxWaitMs);
+      if (waiting.length >= maxWaiting) throw busy(`${maxWaiting} calls waiting`, maxWaitMs);
       const waitMs = leastWaitMs(nowMs, waiting.length);
       if (waitMs > maxWaitMs) throw busy(limitNow(nowMs), waitMs);
       return new Promise((resolve, reject) => {
@@ -142,7 +144,7 @@ export function createCallTurns(rule: TurnRule): CallTurns {
     },
 
     rest(forMs) {
-      restUntilMs = Math.max(restUntilMs, performance.now() + forMs);
+      restUntilMs = Math.max(restUntilMs, clock.now() + forMs);
     },
   };
 }

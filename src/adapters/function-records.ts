@@ -1,70 +1,102 @@
+import type { CallGate } from './call-gate.ts';
+import { failedRecord } from './join-by-id.ts';
 import { asError, CachewrightError, fail, reasonOf } from '../core/errors.ts';
 import type { FetchOutcome, RecordSource } from '../core/ports.ts';
-import type { CallGate } from './call-gate.ts';
 
 export interface FunctionRecordsOptions {
   readonly service: string;
+  /** Reads one record; undefined or null: there is none. Has to stop when the signal fires. */
+  readonly fetch?: ((id: string, signal: AbortSignal) => Promise<unknown>) | undefined;
+  /**
+   * Reads many at once: a map from id to record, or an object whose names are ids. An id that is not in it has none.
+   * Without it `fetch` is called once per id; with both, one id is read by `fetch` and several by this.
+   */
+  readonly fetchMany?: ((ids: readonly string[], signal: AbortSignal) => Promise<unknown>) | undefined;
   readonly gate: CallGate;
-  readonly fetch: ((id: string, signal: AbortSignal) => Promise<unknown>) | undefined;
-  /** An id that is not among the answers has no record. Preferred over `fetch`. */
-  readonly fetchMany:
-    | ((ids: readonly string[], signal: AbortSignal) => Promise<ReadonlyMap<string, unknown>>)
-    | undefined;
 }
 
 /**
- * Records from a function of the user's. A string is taken as the record's JSON text and stored as it is; any other
- * value is serialised; undefined and null mean that there is no record.
+ * Records of a user's function. A string is a record's JSON text and is kept as it is, so that numbers beyond 2^53
+ * survive; any other value is serialised.
  */
-export function createFunctionRecords({
-  service,
-  gate,
-  fetch,
-  fetchMany,
-}: FunctionRecordsOptions): RecordSource {
-  const one = async (id: string, signal: AbortSignal): Promise<FetchOutcome> => {
-    if (fetch === undefined) return { kind: 'absent' };
+export function createFunctionRecords(options: FunctionRecordsOptions): RecordSource {
+  const { service, fetch, fetchMany, gate } = options;
+
+  /** Everything the function throws is the source's failure, except errors of the catalogue and being stopped. */
+  async function call<T>(signal: AbortSignal, read: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return gate.run(signal, async (callSignal) => {
+      try {
+        return await read(callSignal);
+      } catch (thrown) {
+        if (thrown instanceof CachewrightError) throw thrown;
+        throw fail('E_FETCH_FAILED', { service, reason: reasonOf(thrown), outage: true }, { cause: thrown });
+      }
+    });
+  }
+
+  async function readOne(
+    read: NonNullable<typeof fetch>,
+    id: string,
+    signal: AbortSignal,
+  ): Promise<FetchOutcome> {
     try {
-      return toOutcome(await gate.run(signal, (inner) => fetch(id, inner)), service);
+      return outcomeOf(service, id, await call(signal, (callSignal) => read(id, callSignal)));
     } catch (thrown) {
       return { kind: 'failed', error: asError(thrown) };
     }
-  };
+  }
+
+  async function readMany(
+    read: NonNullable<typeof fetchMany>,
+    ids: readonly string[],
+    signal: AbortSignal,
+  ): Promise<FetchOutcome[]> {
+    try {
+      const found = recordsById(service, await call(signal, (callSignal) => read(ids, callSignal)));
+      return ids.map((id) => outcomeOf(service, id, found.get(id)));
+    } catch (thrown) {
+      const error = asError(thrown);
+      return ids.map(() => ({ kind: 'failed', error }));
+    }
+  }
+
   return {
     async fetchMany(requests, signal) {
       const ids = requests.map(({ id }) => id);
-      if (fetchMany === undefined) return Promise.all(ids.map((id) => one(id, signal)));
-      try {
-        const answers = await gate.run(signal, (inner) => fetchMany(ids, inner));
-        if (!(answers instanceof Map)) {
-          throw fail('E_FETCH_FAILED', {
-            service,
-            reason: 'fetchMany gave no Map from id to record',
-            outage: false,
-          });
-        }
-        return ids.map((id) => toOutcome(answers.get(id), service));
-      } catch (thrown) {
-        const error = asError(thrown);
-        return ids.map(() => ({ kind: 'failed', error }));
-      }
+      if (ids.length === 0) return [];
+      if (fetchMany !== undefined && (ids.length > 1 || fetch === undefined))
+        return readMany(fetchMany, ids, signal);
+      if (fetch !== undefined) return Promise.all(ids.map((id) => readOne(fetch, id, signal)));
+      const error = fail('E_FETCH_FAILED', { service, reason: 'it has neither fetch nor fetchMany' });
+      return ids.map(() => ({ kind: 'failed', error }));
     },
-    close: async () => undefined,
+    async close() {},
   };
 }
 
-function toOutcome(value: unknown, service: string): FetchOutcome {
-  if (value === undefined || value === null) return { kind: 'absent' };
+/** Keys of a map are compared as text: `map.set(row.id, row)` with a number is what everybody writes. */
+function recordsById(service: string, found: unknown): ReadonlyMap<string, unknown> {
+  if (found instanceof Map) return new Map([...found].map(([id, record]) => [String(id), record]));
+  if (typeof found === 'object' && found !== null && !Array.isArray(found))
+    return new Map(Object.entries(found));
+  const reason = 'fetchMany has to give a Map from id to record: answers are joined by id, never by position';
+  throw fail('E_FETCH_FAILED', { service, reason });
+}
+
+function outcomeOf(service: string, id: string, record: unknown): FetchOutcome {
+  if (record === undefined || record === null) return { kind: 'absent' };
   try {
-    const text = typeof value === 'string' ? value : JSON.stringify(value);
-    if (text === undefined) throw new Error(`a ${typeof value} is no record`);
-    JSON.parse(text);
-    return { kind: 'record', text };
+    if (typeof record === 'string') {
+      JSON.parse(record);
+      return { kind: 'record', text: record };
+    }
+    const text: string | undefined = JSON.stringify(record);
+    return text === undefined
+      ? failedRecord(service, id, `a ${typeof record} is no JSON`)
+      : { kind: 'record', text };
   } catch (thrown) {
-    if (thrown instanceof CachewrightError) return { kind: 'failed', error: thrown };
-    return {
-      kind: 'failed',
-      error: fail('E_FETCH_NOT_JSON', { service, reason: reasonOf(thrown) }, { cause: thrown }),
-    };
+    const issues =
+      typeof record === 'string' ? `a string has to be JSON text: ${reasonOf(thrown)}` : reasonOf(thrown);
+    return failedRecord(service, id, issues);
   }
 }

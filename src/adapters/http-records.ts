@@ -1,148 +1,181 @@
-import { asError, fail, reasonOf } from '../core/errors.ts';
-import { itemsAt, pointerTokens, sliceAt, valueAt } from '../core/json-text.ts';
-import type { FetchOutcome, RecordSource } from '../core/ports.ts';
 import type { CallGate } from './call-gate.ts';
-import { createHttpClient, type HttpClientOptions } from './http-client.ts';
+import { createHttpClient } from './http-client.ts';
+import { compileUrlTemplate } from './http-url-template.ts';
+import { type AnsweredItem, failedRecord, joinById } from './join-by-id.ts';
+import { asError, fail, reasonOf } from '../core/errors.ts';
+import { isContainer, itemsAt, pointerTokens, sliceAt, valueAt } from '../core/json-text.ts';
+import type { FetchOutcome, RecordSource } from '../core/ports.ts';
 
-export interface HttpRecordsOptions extends HttpClientOptions {
-  /** Address of one record; `{id}` is a whole path segment or query value. */
+export interface HttpRecordsOptions {
+  readonly service: string;
+  /** Address of one record, with `{id}` as a whole path segment or query value. */
   readonly url: string;
-  /** JSON pointer of the record in the answer for one id. */
-  readonly item: string;
-  readonly batch: HttpBatch | undefined;
+  readonly timeoutMs: number;
+  /** Resolved values; they are secrets. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly batch?: HttpBatchOptions | undefined;
+  /** Largest body. @defaultValue 8 MiB */
+  readonly maxBytes?: number | undefined;
+  /** See {@link HttpClientOptions.allowRedirectsTo}. */
+  readonly allowRedirectsTo: readonly string[];
+  /** JSON pointer of the record in the answer for one id. @defaultValue '', the answer is the record */
+  readonly item?: string | undefined;
+  /** At least the gate's concurrency, or calls wait for a connection within their time. */
+  readonly maxConnections: number;
   readonly gate: CallGate;
 }
 
-export interface HttpBatch {
-  /** `{ids}` becomes the encoded ids, joined by commas. */
+export interface HttpBatchOptions {
+  /** Address of many records, with `{ids}`. */
   readonly url: string;
   readonly maxIds: number;
-  /** JSON pointer of the list in the answer, and of the id in an item. */
+  /** JSON pointers: of the list in the answer, and of the id in an item. */
   readonly items: string;
   readonly id: string;
-  /** What an id that is missing from the answer means. */
+  /** What becomes of an id that is not in the answer: asked for singly, or taken as gone. */
   readonly missing: 'ask' | 'absent';
 }
 
-/**
- * Records from an HTTP API. The record's text is the exact slice of the answer, so that no number is altered. Batch
- * answers are joined by id, never by position; of two items with one id the last counts, ids nobody asked for are ignored.
- */
+const MAX_BYTES = 8 * 1_024 ** 2;
+
+/** Statuses by which a source may mean one id, or the length of the list: each id is then asked for by itself. */
+const ABOUT_THE_LIST: ReadonlySet<unknown> = new Set([400, 413, 414, 422]);
+const GONE: ReadonlySet<unknown> = new Set([404, 410]);
+
+/** Records of an HTTP API. docs/sources.md says what each kind of answer means. */
 export function createHttpRecords(options: HttpRecordsOptions): RecordSource {
-  const { service, gate, batch } = options;
-  const client = createHttpClient(options);
-  const itemTokens = pointerTokens(options.item);
+  const { service, batch } = options;
+  const client = createHttpClient({
+    ...options,
+    urls: [options.url, batch?.url ?? options.url].map((url) => url.replaceAll(/\{ids?\}/g, '0')),
+    maxBytes: options.maxBytes ?? MAX_BYTES,
+  });
+  const one = compileUrlTemplate(options.url, '{id}');
+  const itemTokens = pointerTokens(options.item ?? '');
+  const askMany = batch === undefined ? undefined : createAskMany(batch);
 
-  const single = async (id: string, signal: AbortSignal): Promise<FetchOutcome> => {
+  async function askOne(id: string, signal: AbortSignal): Promise<FetchOutcome> {
     try {
-      const url = urlOf(options.url, '{id}', id);
-      const answer = await gate.run(signal, (inner) => client.get(url, inner));
-      if (answer.kind === 'gone') return { kind: 'absent' };
-      const text = itemTokens.length === 0 ? answer.text.trim() : sliceAt(answer.text, itemTokens);
-      if (text === undefined) {
-        throw fail('E_FETCH_ITEM_UNKNOWN', { service, path: options.item, reason: 'nothing is there' });
-      }
-      return text === 'null' ? { kind: 'absent' } : { kind: 'record', text };
-    } catch (thrown) {
-      return { kind: 'failed', error: asError(thrown) };
-    }
-  };
-
-  const together = async (
-    ids: readonly string[],
-    by: HttpBatch,
-    signal: AbortSignal,
-  ): Promise<FetchOutcome[]> => {
-    try {
-      const url = new URL(by.url.replace('{ids}', ids.map(encodeURIComponent).join(',')));
-      const answer = await gate.run(signal, (inner) => client.get(url, inner));
-      if (answer.kind === 'gone')
-        throw fail('E_FETCH_FAILED', { service, reason: 'status 404 for a batch', outage: false });
-      const found = textsById(service, by, answer);
-      return await Promise.all(
-        ids.map(async (id): Promise<FetchOutcome> => {
-          const text = found.get(id);
-          if (text !== undefined) return text === 'null' ? { kind: 'absent' } : { kind: 'record', text };
-          return by.missing === 'absent' ? { kind: 'absent' } : single(id, signal);
-        }),
-      );
+      const text = await client.get(one.urlOf([id]), signal);
+      parse(service, text);
+      const record = sliceAt(text, itemTokens);
+      if (record === undefined) return failedRecord(service, id, `nothing stands at ${options.item}`);
+      return recordOf(service, id, record);
     } catch (thrown) {
       const error = asError(thrown);
-      return ids.map(() => ({ kind: 'failed', error }));
+      if (error.code === 'E_FETCH_FAILED' && GONE.has(error.details['status'])) return { kind: 'absent' };
+      return { kind: 'failed', error };
     }
-  };
+  }
+
+  function createAskMany(
+    rule: HttpBatchOptions,
+  ): (ids: readonly string[], signal: AbortSignal) => Promise<Map<string, FetchOutcome>> {
+    const many = compileUrlTemplate(rule.url, '{ids}');
+    const itemsTokens = pointerTokens(rule.items);
+    const idTokens = pointerTokens(rule.id);
+
+    function* itemsOf(text: string): Generator<AnsweredItem> {
+      for (const item of itemsAt(text, itemsTokens)) {
+        const id = idOf(sliceAt(item, idTokens));
+        yield { id, outcome: recordOf(service, id ?? '', item) };
+      }
+    }
+
+    return async (ids, signal) => {
+      const text = await client.get(many.urlOf(ids), signal);
+      const list = valueAt(parse(service, text), itemsTokens);
+      if (!isContainer(list)) {
+        throw fail('E_FETCH_ITEM_UNKNOWN', {
+          service,
+          path: rule.items === '' ? 'its top' : rule.items,
+          reason: list === undefined ? 'nothing is there' : 'neither an array nor an object is there',
+        });
+      }
+      const { outcomes, isExact } = joinById(service, ids, itemsOf(text));
+      if (rule.missing === 'absent' && isExact) {
+        for (const id of ids) if (!outcomes.has(id)) outcomes.set(id, { kind: 'absent' });
+      }
+      return outcomes;
+    };
+  }
+
+  /** One batch: what it answered, and for the ids it left open an answer each. */
+  async function askGroup(
+    ask: NonNullable<typeof askMany>,
+    ids: readonly string[],
+    signal: AbortSignal,
+    outcomes: Map<string, FetchOutcome>,
+  ): Promise<void> {
+    try {
+      for (const [id, outcome] of await ask(ids, signal)) outcomes.set(id, outcome);
+    } catch (thrown) {
+      const error = asError(thrown);
+      const isAboutList = error.code === 'E_FETCH_FAILED' && ABOUT_THE_LIST.has(error.details['status']);
+      if (!isAboutList) for (const id of ids) outcomes.set(id, { kind: 'failed', error });
+    }
+    await askEach(
+      ids.filter((id) => !outcomes.has(id)),
+      signal,
+      outcomes,
+    );
+  }
+
+  async function askEach(
+    ids: readonly string[],
+    signal: AbortSignal,
+    outcomes: Map<string, FetchOutcome>,
+  ): Promise<void> {
+    await Promise.all(ids.map(async (id) => outcomes.set(id, await askOne(id, signal))));
+  }
 
   return {
     async fetchMany(requests, signal) {
       const outcomes = new Map<string, FetchOutcome>();
-      // An id with a comma would be two ids to the source once it is decoded.
-      const ids = requests.map(({ id }) => id);
-      const batched = batch === undefined ? [] : ids.filter((id) => !id.includes(','));
-      const singly = batch === undefined || batched.length === 1 ? ids : ids.filter((id) => id.includes(','));
-      const calls: Promise<void>[] = singly.map(
-        async (id) => void outcomes.set(id, await single(id, signal)),
-      );
-      if (batch !== undefined && batched.length > 1) {
-        for (let from = 0; from < batched.length; from += batch.maxIds) {
-          const part = batched.slice(from, from + batch.maxIds);
-          calls.push(
-            together(part, batch, signal).then((found) => {
-              part.forEach((id, index) => outcomes.set(id, found[index] ?? unanswered(service)));
-            }),
-          );
-        }
+      const listed: string[] = [];
+      const single: string[] = [];
+      for (const { id } of requests) {
+        const reason = one.problemOf(id);
+        if (reason !== undefined)
+          outcomes.set(id, { kind: 'failed', error: fail('E_ID_INVALID', { reason }) });
+        // A source that splits at commas after it has decoded would take such an id for two.
+        else (id.includes(',') ? single : listed).push(id);
       }
-      await Promise.all(calls);
-      return ids.map((id) => outcomes.get(id) ?? unanswered(service));
+      const groups = batch === undefined ? listed.map((id) => [id]) : cut(listed, batch.maxIds);
+      const work = groups.map((ids) => {
+        if (askMany === undefined || ids.length === 1) return askEach(ids, signal, outcomes);
+        return askGroup(askMany, ids, signal, outcomes);
+      });
+      await Promise.all([...work, askEach(single, signal, outcomes)]);
+      return requests.map(({ id }) => outcomes.get(id) ?? failedRecord(service, id, 'no answer'));
     },
     close: () => client.close(),
   };
 }
 
-function unanswered(service: string): FetchOutcome {
-  return { kind: 'failed', error: fail('E_UNEXPECTED', { what: `${service} was not asked` }) };
-}
-
-/** No id ever changes the host, the path's other segments or the query: it is one encoded segment or value. */
-function urlOf(template: string, placeholder: string, id: string): URL {
-  // URLs drop segments of dots, encoded or not, and with them the segment before.
-  if (/^\.{1,2}$/.test(id))
-    throw fail('E_ID_INVALID', { reason: 'it consists of dots and cannot stand in an address' });
+function parse(service: string, text: string): unknown {
   try {
-    return new URL(template.replace(placeholder, encodeURIComponent(id)));
+    return JSON.parse(text);
   } catch (thrown) {
-    throw fail(
-      'E_ID_INVALID',
-      { reason: `it cannot stand in an address: ${reasonOf(thrown)}` },
-      { cause: thrown },
-    );
+    const reason = text.trim() === '' ? 'it is empty' : reasonOf(thrown);
+    throw fail('E_FETCH_NOT_JSON', { service, reason }, { cause: thrown });
   }
 }
 
-function textsById(
-  service: string,
-  batch: HttpBatch,
-  answer: { text: string; value: unknown },
-): Map<string, string> {
-  const tokens = pointerTokens(batch.items);
-  const list = valueAt(answer.value, tokens);
-  if (!Array.isArray(list)) {
-    const reason = list === undefined ? 'nothing is there' : `a ${typeof list} is there, not a list`;
-    throw fail('E_FETCH_ITEM_UNKNOWN', {
-      service,
-      path: batch.items === '' ? 'the top' : batch.items,
-      reason,
-    });
-  }
-  const idTokens = pointerTokens(batch.id);
-  const texts = itemsAt(answer.text, tokens);
-  const found = new Map<string, string>();
-  list.forEach((item: unknown, index) => {
-    const text = texts[index];
-    const id = valueAt(item, idTokens);
-    if (text === undefined || (typeof id !== 'string' && typeof id !== 'number')) return;
-    const isExact = typeof id === 'string' || Number.isSafeInteger(id);
-    found.set(isExact ? String(id) : (sliceAt(text, idTokens) ?? String(id)), text);
-  });
-  return found;
+/** `null` is what careless APIs answer for anything: neither a record, nor proof that there is none. */
+function recordOf(service: string, id: string, text: string): FetchOutcome {
+  return text === 'null' ? failedRecord(service, id, 'it is null') : { kind: 'record', text };
+}
+
+/** An id as messages write it: a string's content, or a number's own digits (9007199254740993 stays what it is). */
+function idOf(source: string | undefined): string | undefined {
+  if (source === undefined) return undefined;
+  if (source.startsWith('"')) return String(JSON.parse(source));
+  return /^-?\d/.test(source) ? source : undefined;
+}
+
+function cut(ids: readonly string[], size: number): string[][] {
+  const groups: string[][] = [];
+  for (let at = 0; at < ids.length; at += size) groups.push(ids.slice(at, at + size));
+  return groups;
 }

@@ -1,113 +1,197 @@
-import pg from 'pg';
+import { DatabaseError, Pool, type PoolClient, type QueryArrayResult } from 'pg';
+import type { CallGate } from './call-gate.ts';
+import { failedRecord, type AnsweredItem, joinById } from './join-by-id.ts';
+import { cancelQuery } from './postgres-cancel.ts';
 import { asError, CachewrightError, fail, reasonOf } from '../core/errors.ts';
 import type { FetchOutcome, RecordSource } from '../core/ports.ts';
-import type { CallGate } from './call-gate.ts';
 
 export interface PostgresRecordsOptions {
   readonly service: string;
+  /** postgres://user:password@host:port/database; the password appears in no error. */
   readonly url: string;
-  /** `$1` is the list of ids; a row has the id, `record` (JSON) and, if it likes, `version` (text). */
+  /**
+   * Gives a row per record for the ids in `$1`, an array of text that the query casts as it needs: columns `record`
+   * (JSON) and the id, and `version` if the version is no field of the record.
+   */
   readonly query: string;
-  /** Column of the id. */
-  readonly id: string;
+  /** Column of the id. @defaultValue 'id' */
+  readonly id?: string | undefined;
   readonly timeoutMs: number;
+  /** At least the gate's concurrency, or queries wait for a connection within their time. */
   readonly maxConnections: number;
   readonly gate: CallGate;
 }
 
-/** Every value as the text Postgres sends: JSON keeps its bytes, and 64-bit numbers their digits. */
-const asText = { getTypeParser: () => (value: string) => value };
-/** SQLSTATE class 22: a value the query cannot take, such as `abc` for a bigint. */
-const DATA_EXCEPTION = '22';
-const CONNECT_TIMEOUT_MS = 5_000;
+type Row = readonly (string | null)[];
+type Answer = Pick<QueryArrayResult<(string | null)[]>, 'fields' | 'rows'>;
 
-type Row = Readonly<Record<string, string | null>>;
+/** Every column as the text that Postgres sends: no number is made of anything. */
+const asText = { getTypeParser: () => (text: string) => text };
+/** How much later than the gate the server itself stops a query: for a cancel request that got lost. */
+const BACKSTOP_MS = 1_000;
+/** How long a cancelled query may take to end before its connection is cut. */
+const CANCEL_GRACE_MS = 500;
 
-/** Records from Postgres: one query for all ids, rows joined by the id column. */
+/** Records of a Postgres database. docs/sources.md says what each kind of answer means. */
 export function createPostgresRecords(options: PostgresRecordsOptions): RecordSource {
-  const { service, gate, query, timeoutMs } = options;
-  const pool = new pg.Pool({
+  const { service, gate, timeoutMs } = options;
+  const pool = new Pool({
     connectionString: options.url,
     max: options.maxConnections,
-    connectionTimeoutMillis: Math.min(CONNECT_TIMEOUT_MS, timeoutMs),
-    statement_timeout: timeoutMs,
-    application_name: 'cachewright',
-    allowExitOnIdle: true,
+    connectionTimeoutMillis: timeoutMs,
+    statement_timeout: timeoutMs + BACKSTOP_MS,
+    application_name: `cachewright ${service}`,
   });
-  // An idle connection that breaks is replaced; without a listener the process would end.
-  pool.on('error', () => undefined);
+  // Connections break; the query under way says so, and the next one gets a new connection. Unheard, it ends the process.
+  pool.on('error', ignore);
+  pool.on('connect', (client) => client.on('error', ignore));
 
-  const ask = async (ids: readonly string[], signal: AbortSignal): Promise<Row[]> => {
-    const client = await pool.connect();
-    let isBroken = false;
-    const onAbort = (): void => {
-      isBroken = true;
-      client.release(true);
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
+  async function ask(ids: readonly string[], signal: AbortSignal): Promise<Map<string, FetchOutcome>> {
     try {
-      signal.throwIfAborted();
-      const result = await client.query({ text: query, values: [ids], types: asText });
-      return result.rows as Row[];
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-      if (!isBroken) client.release();
-    }
-  };
-
-  /** One id that the query cannot take must not fail the others: ask in halves until it stands alone. */
-  const askAll = async (ids: readonly string[], signal: AbortSignal): Promise<Map<string, FetchOutcome>> => {
-    try {
-      const rows = await gate.run(signal, (inner) =>
-        ask(ids, inner).catch((thrown: unknown) => rethrow(service, thrown)),
-      );
-      return outcomesOf(options, ids, rows);
+      const answer = await gate.run(signal, async (callSignal) => {
+        try {
+          return await query(pool, { text: options.query, ids }, callSignal);
+        } catch (thrown) {
+          throw failureOf(options, thrown);
+        }
+      });
+      return outcomesOf(options, ids, answer);
     } catch (thrown) {
       const error = asError(thrown);
-      const isData = String(error.details['sqlstate'] ?? '').startsWith(DATA_EXCEPTION);
-      if (!isData || ids.length === 1) return new Map(ids.map((id) => [id, { kind: 'failed', error }]));
-      const middle = Math.ceil(ids.length / 2);
-      const halves = await Promise.all([
-        askAll(ids.slice(0, middle), signal),
-        askAll(ids.slice(middle), signal),
-      ]);
-      return new Map(halves.flatMap((half) => [...half]));
+      if (!isAboutData(error)) return allFailed(ids, error);
+      const [only, ...others] = ids;
+      if (only !== undefined && others.length === 0) return new Map([[only, failedFor(only, error)]]);
+      const half = Math.ceil(ids.length / 2);
+      const halves = await Promise.all([ask(ids.slice(0, half), signal), ask(ids.slice(half), signal)]);
+      return new Map(halves.flatMap((outcomes) => [...outcomes]));
     }
-  };
+  }
+
+  const failedFor = (id: string, error: CachewrightError): FetchOutcome => ({
+    kind: 'failed',
+    error: fail(
+      'E_FETCH_FAILED',
+      { ...error.details, reason: `${String(error.details['reason'])} (for the id ${JSON.stringify(id)})` },
+      { cause: error },
+    ),
+  });
 
   return {
     async fetchMany(requests, signal) {
+      if (requests.length === 0) return [];
       const ids = requests.map(({ id }) => id);
-      const outcomes = await askAll(ids, signal);
-      return ids.map((id) => outcomes.get(id) ?? { kind: 'absent' });
+      const outcomes = await ask(ids, signal);
+      return ids.map((id) => outcomes.get(id) ?? failedRecord(service, id, 'no answer'));
     },
-    close: () => pool.end(),
+    close: () => (pool.ending ? Promise.resolve() : pool.end()),
   };
 }
 
-function rethrow(service: string, thrown: unknown): never {
-  if (thrown instanceof CachewrightError) throw thrown;
-  const sqlstate = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : '';
-  // A query or a value that Postgres refuses is no outage; a connection that breaks (class 08, 57 or none) is.
-  const outage = !/^[0-9A-Z]{5}$/.test(sqlstate) || /^(08|53|57|58)/.test(sqlstate);
-  throw fail('E_FETCH_FAILED', { service, reason: reasonOf(thrown), sqlstate, outage }, { cause: thrown });
+/** Runs the query on a connection of its own; when the signal fires the server is told to stop. */
+async function query(
+  pool: Pool,
+  { text, ids }: { readonly text: string; readonly ids: readonly string[] },
+  signal: AbortSignal,
+): Promise<Answer> {
+  const client = await pool.connect();
+  const stop = whenAborted(signal, client);
+  try {
+    signal.throwIfAborted();
+    return await client.query({ text, values: [ids], rowMode: 'array', types: asText });
+  } finally {
+    stop();
+  }
+}
+
+/** Cancels on abort. The returned function gives the connection back; one that was cancelled is not used again. */
+function whenAborted(signal: AbortSignal, client: PoolClient): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  let isReleased = false;
+  const release = (): void => {
+    if (!isReleased) client.release(signal.aborted);
+    isReleased = true;
+  };
+  const onAbort = (): void => {
+    cancelQuery(client);
+    timer = setTimeout(release, CANCEL_GRACE_MS);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  return () => {
+    signal.removeEventListener('abort', onAbort);
+    clearTimeout(timer);
+    release();
+  };
 }
 
 function outcomesOf(
-  options: PostgresRecordsOptions,
+  { service, id: idColumn = 'id' }: PostgresRecordsOptions,
   ids: readonly string[],
-  rows: readonly Row[],
+  { fields, rows }: Answer,
 ): Map<string, FetchOutcome> {
-  const outcomes = new Map<string, FetchOutcome>(ids.map((id) => [id, { kind: 'absent' }]));
-  for (const row of rows) {
-    const id = row[options.id];
-    const { record: text, version } = row as { record?: string | null; version?: string | null };
-    if (id === undefined || text === undefined) {
-      const reason = `the query gives no column ${id === undefined ? options.id : 'record'}`;
-      throw fail('E_FETCH_FAILED', { service: options.service, reason, outage: false });
-    }
-    if (id === null || !outcomes.has(id)) continue;
-    if (text !== null) outcomes.set(id, { kind: 'record', text, ...(version != null && { version }) });
+  const place = (name: string): number => fields.findIndex((field) => field.name === name);
+  const idAt = place(idColumn);
+  const recordAt = place('record');
+  const versionAt = place('version');
+  const missing = idAt === -1 ? idColumn : 'record';
+  if (idAt === -1 || recordAt === -1) {
+    const reason = `its query gives no column "${missing}"`;
+    return allFailed(ids, fail('E_FETCH_FAILED', { service, reason }));
   }
+  const items = rows.map((row): AnsweredItem => {
+    const id = row[idAt] ?? undefined;
+    return {
+      id,
+      outcome: outcomeOf(service, id ?? '', row[recordAt], versionAt === -1 ? null : row[versionAt]),
+    };
+  });
+  const { outcomes, isExact } = joinById(service, ids, items);
+  const rest = ids.filter((id) => !outcomes.has(id));
+  const stray = fail('E_FETCH_FAILED', {
+    service,
+    reason: `rows came with ids that were not asked for, so others cannot be taken as gone: let the column "${idColumn}" give ids as messages write them`,
+  });
+  for (const id of rest) outcomes.set(id, isExact ? { kind: 'absent' } : { kind: 'failed', error: stray });
   return outcomes;
 }
+
+function outcomeOf(
+  service: string,
+  id: string,
+  text: Row[number] | undefined,
+  version: Row[number] | undefined,
+): FetchOutcome {
+  if (text === null || text === undefined || text === 'null') return failedRecord(service, id, 'it is null');
+  return version === null || version === undefined
+    ? { kind: 'record', text }
+    : { kind: 'record', text, version };
+}
+
+function allFailed(ids: readonly string[], error: CachewrightError): Map<string, FetchOutcome> {
+  return new Map(ids.map((id) => [id, { kind: 'failed', error }]));
+}
+
+/** Classes of SQLSTATE that say nothing about the query or its data: connection, resources, shutdown, system. */
+const OUTAGE = /^(?:08|53|57P|58|XX)/;
+const CANCELLED = '57014';
+
+/** Without the driver's error as its cause: that may hold the connection's settings. */
+function failureOf({ service, timeoutMs }: PostgresRecordsOptions, thrown: unknown): CachewrightError {
+  if (thrown instanceof CachewrightError) return thrown;
+  const reason = reasonOf(thrown);
+  if (!(thrown instanceof DatabaseError)) return fail('E_FETCH_FAILED', { service, reason, outage: true });
+  const { code: sqlState = '' } = thrown;
+  if (sqlState === CANCELLED) return fail('E_FETCH_TIMEOUT', { service, timeoutMs });
+  return fail('E_FETCH_FAILED', {
+    service,
+    reason,
+    sqlState,
+    ...(OUTAGE.test(sqlState) ? { outage: true } : {}),
+  });
+}
+
+/** Class 22, data exception: an id that cannot be cast, or a record that the query cannot work with. */
+function isAboutData({ code, details }: CachewrightError): boolean {
+  return code === 'E_FETCH_FAILED' && String(details['sqlState'] ?? '').startsWith('22');
+}
+
+function ignore(): void {}

@@ -66,6 +66,7 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
     redis: connections.queue,
     prefix,
     name: QUEUE,
+    keep: config.queue.keepCompleted,
     log,
   });
   const limits = {

@@ -32,7 +32,7 @@ async function checkAuditStore({ audit }: Config): Promise<readonly Finding[]> {
   const file = audit.url.slice('sqlite:'.length);
   try {
     const reader = openSqliteAuditReader(file);
-    const rows = await reader.count().finally(() => reader.close());
+    const rows = await reader.count().finally(async () => reader.close());
     return [ok('audit', `${file}: ${rows} row(s)`), ...(await checkWritable(file, file))];
   } catch (thrown) {
     if (!(thrown instanceof CachewrightError) || thrown.code !== 'E_NOT_FOUND') throw thrown;

@@ -1,14 +1,14 @@
-import { connectRedis, describeRedis, type RedisClient, waitForRedis } from '../adapters/redis-connection.ts';
+import { describeRedis, type RedisClient } from '../adapters/redis-connection.ts';
 import { formatBytes } from '../config/durations.ts';
 import type { Config } from '../config/schema.ts';
 import type { Clock } from '../core/ports.ts';
 import { type Finding, found, ok } from './finding.ts';
 import { redisInfo } from './redis-roles.ts';
+import { withRedis } from './with-redis.ts';
 
 /** What a Redis is for; `both` when one serves queue and cache. */
 export type RedisRole = 'queue' | 'cache' | 'both';
 
-const CONNECT_TIMEOUT_MS = 3_000;
 /** Retries and locks are timed by the clocks of the instances; beyond this they come noticeably early or late. */
 const MAX_CLOCK_DIFFERENCE_MS = 1_000;
 /** BullMQ's streams and scripts need this. */
@@ -22,16 +22,8 @@ type Info = ReadonlyMap<string, string>;
 export async function checkRedis(config: Config, clock: Clock, role: RedisRole): Promise<readonly Finding[]> {
   const { url, cache, commandTimeoutMs } = config.redis;
   const address = role === 'cache' ? cache.url : url;
-  const redis = connectRedis({
-    url: address,
-    name: 'cachewright-doctor',
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    commandTimeoutMs,
-    onError: () => undefined,
-  });
   const check = role === 'cache' ? 'redis cache' : 'redis';
-  try {
-    await waitForRedis(redis, { what: describeRedis(address), timeoutMs: CONNECT_TIMEOUT_MS });
+  return withRedis(address, commandTimeoutMs, async (redis) => {
     const info = await redisInfo(redis);
     return [
       ok(check, `${describeRedis(address)}: version ${info.get('redis_version') ?? 'not told'}`),
@@ -40,9 +32,7 @@ export async function checkRedis(config: Config, clock: Clock, role: RedisRole):
       ...(role === 'cache' ? [] : [...checkPolicy(check, info), ...checkPersistence(check, info)]),
       await checkClock(check, redis, clock),
     ];
-  } finally {
-    redis.disconnect();
-  }
+  });
 }
 
 function checkVersion(check: string, info: Info): Finding[] {

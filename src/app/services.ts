@@ -18,11 +18,11 @@ import {
 } from '../core/service.ts';
 
 /** The services of a configuration, compiled: what the pipeline works with has no optional settings. */
-export function compileServices(config: Config, clock: Clock): ReadonlyMap<string, Service> {
+export function compileServices(config: Config, _clock: Clock): ReadonlyMap<string, Service> {
   return new Map(
     Object.entries(config.services).map(([id, service]) => [
       id,
-      compileService(id, service, { clock, effectTimeoutMs: config.worker.effectTimeoutMs }),
+      compileService(id, service, config.worker.effectTimeoutMs),
     ]),
   );
 }
@@ -44,11 +44,11 @@ export function compileMappings(config: Config): (stream: string) => TopicMappin
   return (stream) => byTopic.get(stream.slice(0, stream.lastIndexOf('-'))) ?? originalForm;
 }
 
-function compileService(id: string, service: ServiceConfig, around: SourceSurroundings): Service {
+function compileService(id: string, service: ServiceConfig, effectTimeoutMs: number): Service {
   return {
     id,
     inline: service.source.type === 'inline',
-    source: compileSource(id, service.source, around),
+    source: compileSource(id, service.source, effectTimeoutMs),
     keyOf: compileKeyTemplate(service.key),
     version: compileVersion(service.version),
     checkMessage: compileSchema(service.message),
@@ -95,16 +95,21 @@ function compileSchema(schema: ServiceConfig['record']): Check | undefined {
 /** An inline service's source is never asked. */
 const nothing: RecordSource = { fetchMany: async () => [], close: async () => undefined };
 
-/** A call waits this share of the effect's time for its turn at most, so that an answer still comes in time. */
-const WAIT_SHARE = 0.3;
+/**
+ * Shares of `worker.effectTimeoutMs`: the longest wait for a turn, the longest call, and a whole fetch (a batch, then ids
+ * singly). A wait and a call end inside the effect, so that a source that hangs is seen as its timeout, which the breaker
+ * counts, and not as the effect's; a fetch that takes longer is cut off, and keeps what has come.
+ */
+const WAIT_SHARE = 0.2;
+const CALL_SHARE = 0.7;
+const FETCH_SHARE = 0.95;
+/** Calls of one source that may wait for their turn: all runs of all chunks a worker has in hand, asked singly. */
+const MAX_WAITING = 10_000;
 
-function compileSource(
-  service: string,
-  source: SourceConfig,
-  { clock, effectTimeoutMs }: SourceSurroundings,
-): RecordSource {
+function compileSource(service: string, source: SourceConfig, effectTimeoutMs: number): RecordSource {
   if (source.type === 'inline') return nothing;
-  const { timeoutMs, limits, breaker } = source;
+  const { limits, breaker } = source;
+  const timeoutMs = Math.min(source.timeoutMs, effectTimeoutMs * CALL_SHARE);
   const gate = createCallGate({
     service,
     concurrency: limits.concurrency,
@@ -112,15 +117,22 @@ function compileSource(
     breaker,
     timeoutMs,
     maxWaitMs: effectTimeoutMs * WAIT_SHARE,
-    clock,
+    maxWaiting: MAX_WAITING,
   });
-  const common = { service, gate, timeoutMs, maxConnections: limits.concurrency };
-  return refuseSuspiciousAbsence(recordsOf(source, common), service, source.maxAbsentRatio);
+  const records = recordsOf(source, { service, gate, timeoutMs, maxConnections: limits.concurrency });
+  const inTime = cutOffAfter(records, effectTimeoutMs * FETCH_SHARE);
+  return refuseSuspiciousAbsence(inTime, service, source.maxAbsentRatio);
 }
 
-interface SourceSurroundings {
-  readonly clock: Clock;
-  readonly effectTimeoutMs: number;
+/** Stops a fetch that takes too long by its signal: the ids that were answered keep their answers. */
+function cutOffAfter(source: RecordSource, limitMs: number): RecordSource {
+  return {
+    fetchMany(requests, signal) {
+      const limit = AbortSignal.timeout(limitMs);
+      return source.fetchMany(requests, AbortSignal.any([signal, limit]));
+    },
+    close: () => source.close(),
+  };
 }
 
 function recordsOf(

@@ -28,7 +28,11 @@ export const doctorCommand: Run<object> = async (options) => {
 };
 
 function describe({ level, check, text, next }: Finding): string {
-  const sign = { ok: green('✓', process.stdout), found: yellow('!', process.stdout), unreachable: red('✗', process.stdout) };
+  const sign = {
+    ok: green('✓', process.stdout),
+    found: yellow('!', process.stdout),
+    unreachable: red('✗', process.stdout),
+  };
   const line = `${sign[level]} ${check}: ${text}`;
   return next === '' ? line : `${line}\n    → ${next}`;
 }
@@ -45,7 +49,14 @@ async function checkHttp(config: Config, { url: given }: GlobalOptions): Promise
     return [found('http', text, 'Look at what it misses; it goes on by itself.')];
   }
   if (given !== undefined) {
-    return [{ level: 'unreachable', check: 'http', text: `no instance answers at ${url}`, next: 'Start it, or correct --url.' }];
+    return [
+      {
+        level: 'unreachable',
+        check: 'http',
+        text: `no instance answers at ${url}`,
+        next: 'Start it, or correct --url.',
+      },
+    ];
   }
   if (!roles.includes('api')) return [ok('http', 'no api role: nothing listens')];
   const trouble = await tryToListen(http.host, http.port);

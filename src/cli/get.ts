@@ -8,7 +8,7 @@ import type { Run } from './command.ts';
 import { askInstance, instanceUrl } from './instance.ts';
 import { dim, EXIT, print, say } from './output.ts';
 import { loadSettings } from './settings.ts';
-import { withRedis } from './with-redis.ts';
+import { withRedis } from '../app/with-redis.ts';
 
 /** A record as one of the tiers has it. */
 interface Found {

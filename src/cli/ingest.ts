@@ -14,7 +14,7 @@ import { EXIT, print, say } from './output.ts';
 import { createProgress } from './progress.ts';
 import { loadSettings } from './settings.ts';
 import { silentLog } from './silent-log.ts';
-import { withRedis } from './with-redis.ts';
+import { withRedis } from '../app/with-redis.ts';
 
 /** `cachewright ingest`: puts the lines of a file into the queue, each once. An interrupt leaves it ready to be resumed. */
 export const ingestCommand: Run<{ readonly again: boolean }> = async (options, [file = '-']) => {
@@ -39,7 +39,8 @@ export const ingestCommand: Run<{ readonly again: boolean }> = async (options, [
         if (options.json) print(JSON.stringify({ ...report, stream: input.stream }));
         else print(`${input.stream} ${report.messages} message(s)`);
         if (report.isResumed) say(`lines up to ${report.skippedTo} were in the queue before`, options.quiet);
-        if (report.end === 'known') say('this content was ingested before; --again repeats it', options.quiet);
+        if (report.end === 'known')
+          say('this content was ingested before; --again repeats it', options.quiet);
         if (report.end !== 'interrupted') return EXIT.ok;
         say('interrupted: the same command goes on from here');
         return EXIT.interrupted;

@@ -1,14 +1,14 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { KafkaConnectionOptions } from '../adapters/kafka-connection.ts';
 import { createKafkaLook } from '../adapters/kafka-look.ts';
 import { kafkaConnection } from '../app/kafka-connection.ts';
-import type { KafkaConfig } from '../config/schema.ts';
+import { loadConfig } from '../config/load-config.ts';
 import { fail, reasonOf } from '../core/errors.ts';
-import type { Run } from './command.ts';
+import type { GlobalOptions, Run } from './command.ts';
 import { type Guess, guessFrom, nothingSeen } from './init-guess.ts';
 import { configurationText } from './init-text.ts';
 import { EXIT, print, say } from './output.ts';
-import { loadSettings } from './settings.ts';
 import { silentLog } from './silent-log.ts';
 
 interface InitOptions {
@@ -19,7 +19,7 @@ interface InitOptions {
 
 /** How long a look waits for a message, milliseconds: a group's first join takes some seconds. */
 const LOOK_MS = 20_000;
-const DEFAULT_BROKERS = ['127.0.0.1:9092'];
+const DEFAULT_BROKERS: readonly string[] = ['127.0.0.1:9092'];
 
 /** `cachewright init`: writes a commented configuration that fits the one message it has seen. */
 export const initCommand: Run<InitOptions> = async (options) => {
@@ -30,11 +30,12 @@ export const initCommand: Run<InitOptions> = async (options) => {
   if (existsSync(file) && !options.yes) {
     throw fail('E_USAGE', { reason: `${options.output} is there already; --yes overwrites it.` });
   }
-  const brokers = options.kafkaBrokers?.split(',').map((broker) => broker.trim()) ?? DEFAULT_BROKERS;
   const { fromTopic: topic } = options;
-  const guess = topic === undefined ? nothingSeen('cache-message') : await look(topic, brokers, options);
+  const connection = await connectionFor(topic ?? 'cache-message', options);
+  const guess =
+    topic === undefined ? nothingSeen('cache-message') : await look(topic, connection, options.quiet);
   try {
-    writeFileSync(file, configurationText(guess, brokers));
+    writeFileSync(file, configurationText(guess, connection.brokers ?? DEFAULT_BROKERS));
   } catch (thrown) {
     throw fail('E_USAGE', { reason: `${file} cannot be written: ${reasonOf(thrown)}.` }, { cause: thrown });
   }
@@ -44,26 +45,34 @@ export const initCommand: Run<InitOptions> = async (options) => {
   return EXIT.ok;
 };
 
-async function look(
+/** Brokers, credentials and TLS as flags, environment and a file at hand say; the file may be the one to be replaced. */
+async function connectionFor(
   topic: string,
-  brokers: readonly string[],
-  options: Parameters<Run<InitOptions>>[0],
-): Promise<Guess> {
-  // Credentials and TLS come from the environment or a file that is there; the file may be the one to be replaced.
-  const { config } = await loadSettings({
-    ...options,
-    ...(options.kafkaBrokers === undefined ? {} : { kafkaBrokers: options.kafkaBrokers }),
-  });
-  const known: Partial<KafkaConfig> = config.kafka ?? {};
-  const look = createKafkaLook({
-    ...(config.kafka === undefined ? { log: silentLog } : kafkaConnection(config.kafka, silentLog)),
-    ...(known.brokers === undefined || options.kafkaBrokers !== undefined ? { brokers } : {}),
-  });
+  { config: file, kafkaBrokers, quiet }: InitOptions & GlobalOptions,
+): Promise<KafkaConnectionOptions> {
+  const load = async (brokers: string | undefined): Promise<KafkaConnectionOptions | undefined> => {
+    const flags = { 'kafka.topics': topic, 'kafka.brokers': brokers };
+    const { config } = await loadConfig({ flags, ...(file !== undefined && { file }) });
+    return config.kafka === undefined ? undefined : kafkaConnection(config.kafka, silentLog);
+  };
   try {
-    say(`looking at one message of ${topic} …`, options.quiet);
+    // Without brokers anywhere the first try is refused, and the second takes the usual address.
+    const known = await load(kafkaBrokers).catch(() => load(kafkaBrokers ?? DEFAULT_BROKERS.join(',')));
+    if (known !== undefined) return known;
+  } catch (thrown) {
+    if (file !== undefined) throw thrown;
+    say(`the configuration at hand is passed over: ${reasonOf(thrown)}`, quiet);
+  }
+  return { brokers: kafkaBrokers?.split(',') ?? DEFAULT_BROKERS, log: silentLog };
+}
+
+async function look(topic: string, connection: KafkaConnectionOptions, isQuiet: boolean): Promise<Guess> {
+  const look = createKafkaLook(connection);
+  try {
+    say(`looking at one message of ${topic} …`, isQuiet);
     const seen = await look.oldest(topic, LOOK_MS);
-    if (seen === undefined) say(`${topic} holds no message: the configuration is a guess`, options.quiet);
-    else say(`seen: ${seen.id}`, options.quiet);
+    if (seen === undefined) say(`${topic} holds no message: the configuration is a guess`, isQuiet);
+    else say(`seen: ${seen.id}`, isQuiet);
     return seen === undefined ? nothingSeen(topic) : guessFrom(topic, seen.key, seen.value);
   } finally {
     await look.close();

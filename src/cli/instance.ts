@@ -70,6 +70,7 @@ function problemOf(text: string): Problem | undefined {
 function errorOf(url: string, status: number, { title, detail }: Problem): CachewrightError {
   if (title === 'E_NOT_FOUND') return fail('E_NOT_FOUND', { what: detail.replace(/ is not there\.$/, '') });
   if (title === 'E_UNAUTHORIZED') return fail('E_UNAUTHORIZED');
-  if (status === 503) return fail('E_UNREACHABLE', { what: `What ${url} needs`, reason: `${title}: ${detail}` });
+  if (status === 503)
+    return fail('E_UNREACHABLE', { what: `What ${url} needs`, reason: `${title}: ${detail}` });
   return fail('E_UNEXPECTED', { what: `${url} answered ${status} ${title}: ${detail}` });
 }

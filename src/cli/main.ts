@@ -26,7 +26,10 @@ export function createProgram(): Command {
   const program = new Command('cachewright')
     .description('Cache data production: change messages from Kafka into a local tier and Redis.')
     .version(versionOfPackage(), '-V, --version')
-    .option('-c, --config <file>', 'configuration file (else CACHEWRIGHT_CONFIG, else cachewright.config.* here)')
+    .option(
+      '-c, --config <file>',
+      'configuration file (else CACHEWRIGHT_CONFIG, else cachewright.config.* here)',
+    )
     .option('--url <url>', 'running instance to ask (else `http` of the configuration)', readUrl)
     .option('--json', 'print JSON', false)
     .option('-y, --yes', 'do not ask: overwrite what is there', false)

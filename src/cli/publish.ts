@@ -26,7 +26,8 @@ export const publishCommand: Run<PublishOptions> = async (options, [text]) => {
   }
   const { config } = await loadSettings(options);
   const { kafka } = config;
-  if (kafka === undefined) throw fail('E_USAGE', { reason: 'The configuration has no `kafka` to publish to.' });
+  if (kafka === undefined)
+    throw fail('E_USAGE', { reason: 'The configuration has no `kafka` to publish to.' });
   const topic = topicOf(config, options.topic) ?? '';
   const producer = createKafkaProducer(kafkaConnection(kafka, silentLog));
   const send = async (messages: readonly Bytes[]): Promise<number> => {

@@ -1,7 +1,6 @@
 /** The commands that set up, start and look after a service. */
 import type { Command } from 'commander';
 import { action } from './command.ts';
-import { machineCommand } from './machine.ts';
 
 export function addServiceCommands(program: Command): void {
   addStart(program);
@@ -40,12 +39,7 @@ function addMachine(program: Command): void {
       'after',
       examples('cachewright machine', 'cachewright machine --mermaid', 'cachewright machine --json'),
     )
-    .action(
-      action(async () => async (options: { readonly json: boolean; readonly mermaid: boolean }) => {
-        machineCommand(options);
-        return 0;
-      }),
-    );
+    .action(action(async () => (await import('./machine.ts')).machineCommand));
 }
 
 function addConfig(program: Command): void {
@@ -67,7 +61,10 @@ function addConfig(program: Command): void {
     .action(action(async () => (await import('./config.ts')).configPrintCommand));
   addSettingFlags(config.command('check'))
     .description('say everything that is wrong with the configuration')
-    .addHelpText('after', examples('cachewright config check', 'cachewright config check --config other.json'))
+    .addHelpText(
+      'after',
+      examples('cachewright config check', 'cachewright config check --config other.json'),
+    )
     .action(action(async () => (await import('./config.ts')).configCheckCommand));
 }
 

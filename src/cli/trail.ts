@@ -20,11 +20,14 @@ export const trailCommand: Run<TrailOptions> = async (options, args) => {
   const query = queryOf(options, args);
   const { config } = await loadSettings(options);
   const url = instanceUrl(config, options.url);
-  const answer = await askInstance(url, `/v1/trail?${searchOf(query)}`, config.http.tokens);
+  const answer = await askInstance(url, `/v1/trail?${searchOf(query).toString()}`, config.http.tokens);
   let records: readonly AuditRecord[];
   if (answer.kind === 'answered') records = recordsOf(answer.text);
   else {
-    say(`no instance answers at ${url ?? 'http.port 0'} (${answer.reason}): reading the store`, options.quiet);
+    say(
+      `no instance answers at ${url ?? 'http.port 0'} (${answer.reason}): reading the store`,
+      options.quiet,
+    );
     records = await recordsInStore(config, query);
   }
   if (options.json) print(JSON.stringify(records, null, 2));
@@ -33,7 +36,10 @@ export const trailCommand: Run<TrailOptions> = async (options, args) => {
   return EXIT.ok;
 };
 
-function queryOf({ key, message, limit }: TrailOptions, [service, id, ...more]: readonly string[]): AuditQuery {
+function queryOf(
+  { key, message, limit }: TrailOptions,
+  [service, id, ...more]: readonly string[],
+): AuditQuery {
   const asked = [service, key, message].filter((given) => given !== undefined);
   if (asked.length !== 1 || more.length > 0 || (service !== undefined && id === undefined)) {
     throw fail('E_USAGE', { reason: 'Ask for SERVICE ID, or for --key KEY, or for --message ID.' });

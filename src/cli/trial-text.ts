@@ -37,7 +37,10 @@ export function describeTrial(run: Run, tier: DryRedisTier): string {
     change && ['operation', change.op],
     change && ['key', change.key],
     change && ['version', version === undefined ? 'none' : named(version)],
-    record && ['record', `${record.text}  (${change?.service.inline === true ? 'from the message' : 'fetched'})`],
+    record && [
+      'record',
+      `${record.text}  (${change?.service.inline === true ? 'from the message' : 'fetched'})`,
+    ],
     decision && ['in Redis', describeStored(decision)],
     ['would', verdict.would],
     ['because', verdict.because],
@@ -64,7 +67,10 @@ export function trialJson(run: Run, tier: DryRedisTier): string {
     stored: decision === undefined ? null : { fence: decision.fence, text: decision.stored?.text ?? null },
     ...verdictOf(run, decision),
     state: run.dueMs > 0 ? 'waits' : run.state,
-    error: isRefused(run) && error !== undefined ? { code: error.code, message: error.message, next: error.next } : null,
+    error:
+      isRefused(run) && error !== undefined
+        ? { code: error.code, message: error.message, next: error.next }
+        : null,
     steps: stepsOf(run),
   };
   return `${JSON.stringify(fields).slice(0, -1)},"record":${record?.text ?? 'null'}}`;
@@ -120,11 +126,14 @@ function whyTaken(version: Version | null, fence: Fence | undefined, stored: Sto
   if (fence === undefined) {
     return stored === null ? 'nothing is stored under the key' : 'the stored value has no fence';
   }
-  if (fence.version === null || version === null) return 'the record was found absent before, at no known version';
+  if (fence.version === null || version === null)
+    return 'the record was found absent before, at no known version';
   if (fence.version.kind === version.kind && compareVersions(version, fence.version) > 0) {
     return `the stored version ${describeVersion(fence.version)} is older`;
   }
-  return stored === null ? 'the version is the stored one, but the value is gone' : 'it is the later of two messages of this version';
+  return stored === null
+    ? 'the version is the stored one, but the value is gone'
+    : 'it is the later of two messages of this version';
 }
 
 function whyRefused({ by, version, reason }: { by: string; version: string; reason: string }): string {
@@ -149,7 +158,12 @@ function named(version: Version): string {
 
 function stepsOf(run: Run): string[] {
   const entries = run.trail.entries();
-  return [entries[0]?.from ?? run.state, ...entries.map(({ to, event }) => (event === 'failed' || event === 'waits' ? `${event}, then ${to}` : to))];
+  return [
+    entries[0]?.from ?? run.state,
+    ...entries.map(({ to, event }) =>
+      event === 'failed' || event === 'waits' ? `${event}, then ${to}` : to,
+    ),
+  ];
 }
 
 /** Ids and records come from messages: control characters must not reach a terminal. */

@@ -21,7 +21,7 @@ import { loadSettings } from './settings.ts';
 import { silentLog } from './silent-log.ts';
 import { topicOf } from './topics.ts';
 import { describeTrial, isRefused, trialJson } from './trial-text.ts';
-import { withRedis } from './with-redis.ts';
+import { withRedis } from '../app/with-redis.ts';
 
 interface TryOptions {
   readonly topic?: string;
@@ -54,8 +54,9 @@ export const tryCommand: Run<TryOptions> = async (options, [text = '-']) => {
   } catch (thrown) {
     if (!(thrown instanceof CachewrightError) || thrown.code !== 'E_UNREACHABLE') throw thrown;
     say(`${thrown.message} Judged as if it were empty.`);
-    await trial(createMemoryRedisTier({ clock }));
-    return EXIT.unreachable;
+    // A message that is refused before Redis is asked has its whole answer.
+    const code = await trial(createMemoryRedisTier({ clock }));
+    return code === EXIT.ok ? EXIT.unreachable : code;
   }
 };
 

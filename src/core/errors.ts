@@ -314,6 +314,11 @@ export const catalogue = {
     'Check the path and the syntax.',
   ),
   E_USAGE: entry('refuse', '{reason}', 'See `cachewright --help`.'),
+  E_NOT_RUNNING: entry(
+    'refuse',
+    '{what} needs an instance that runs.',
+    'Wait for `start()`, and do not call it after `close()`.',
+  ),
   E_PORT_IN_USE: entry(
     'refuse',
     'The address {address} is in use.',

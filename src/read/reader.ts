@@ -15,7 +15,7 @@ export interface ReadRecord {
 
 export interface Reader {
   /** Local tier, then Redis; what Redis has is kept locally. undefined: neither has it. */
-  get(service: Service, id: string): Promise<ReadRecord | undefined>;
+  get(service: Pick<Service, 'keyOf' | 'localTtlMs'>, id: string): Promise<ReadRecord | undefined>;
 }
 
 /** The read path of one instance: local → Redis. */

@@ -12,7 +12,7 @@ export interface PipelineSetup {
 /** A subject of the benchmark: the product or a baseline. */
 export interface Pipeline<Running extends RunningPipeline = RunningPipeline> {
   readonly name: string;
-  /** Members its consumer group has when all of its processes are in. */
+  /** Members its consumer group has at the end: every process took part. */
   readonly members: number;
   /** False for a shape that writes without a fence: stale keys are then told, not held against the run. */
   readonly isFenced: boolean;

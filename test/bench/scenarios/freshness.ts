@@ -57,7 +57,7 @@ async function measure(lab: Lab, pipeline: Pipeline, perSecond: number, seconds:
   await kafka.createTopic(topic, { partitions });
   const running = pipeline.start({ brokers: kafka.brokers, topic, partitions, groupId, redis });
   try {
-    await untilJoined(kafka.brokers, groupId, pipeline.members, running);
+    await untilJoined(kafka.brokers, groupId, running);
     const load = productLoad(perSecond * (seconds + WARM_UP_SECONDS), KEYS, 'inTurn');
     const meter = startMeter(running, redis, kafka.pid);
     const result = await sendAtPace(load, {

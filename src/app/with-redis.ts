@@ -1,10 +1,10 @@
 import { connectRedis, describeRedis, type RedisClient, waitForRedis } from '../adapters/redis-connection.ts';
 
-/** How long a command waits for Redis, milliseconds. */
+/** How long a command waits for an answer, milliseconds; a refused connection is not waited for. */
 const CONNECT_TIMEOUT_MS = 3_000;
 
 /**
- * Connects, works, and leaves.
+ * Connects for one command, works, and leaves. A connection that is lost later is made anew.
  *
  * @throws `E_UNREACHABLE`, and what the work throws
  */
@@ -20,8 +20,11 @@ export async function withRedis<Result>(
     commandTimeoutMs,
     onError: () => undefined,
   });
+  const giveUp = (): void => redis.disconnect();
+  redis.once('close', giveUp);
   try {
     await waitForRedis(redis, { what: describeRedis(url), timeoutMs: CONNECT_TIMEOUT_MS });
+    redis.off('close', giveUp);
     return await work(redis);
   } finally {
     redis.disconnect();

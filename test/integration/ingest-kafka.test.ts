@@ -1,0 +1,236 @@
+import { CompressionTypes, Kafka, logLevel } from 'kafkajs';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { registerKafkaCodec } from '../../src/adapters/kafka-codecs.ts';
+import { createKafkaProducer } from '../../src/adapters/kafka-producer.ts';
+import { createKafkaSource } from '../../src/adapters/kafka-source.ts';
+import type { ChangeSource, SourceBatch } from '../../src/core/ports.ts';
+import { createStallWatch } from '../../src/ingest/stall-watch.ts';
+import { silentLog } from '../../src/testing/paths.ts';
+import { clock, type Ingest, openQueue, rememberingLog, startIngest, values } from '../support/ingest.ts';
+import { describeWith } from '../support/needs.ts';
+import { produceTo } from '../support/produce.ts';
+import { freePort, waitFor } from '../support/servers/process.ts';
+import { sharedKafka, type SharedKafka, sharedRedis, uniqueName } from '../support/servers/shared.ts';
+import { snappyCodec } from '../support/snappy.ts';
+
+describeWith(['kafka', 'redis'], 'ingest from Kafka', () => {
+  let kafka: SharedKafka;
+  let producer: Awaited<ReturnType<typeof produceTo>>;
+  let queue: ReturnType<typeof openQueue>;
+  let running: Ingest[];
+  let topic = '';
+  let groupId = '';
+  let start: (more?: { kafka?: object; source?: ChangeSource }) => Promise<Ingest>;
+
+  beforeEach(async () => {
+    kafka = await sharedKafka();
+    const { url } = await sharedRedis();
+    topic = uniqueName('ingest');
+    groupId = uniqueName('group');
+    const prefix = `{${uniqueName('ingest')}}`;
+    await kafka.createTopic(topic, { partitions: 2 });
+    producer = await produceTo(kafka.brokers);
+    queue = openQueue(url, prefix);
+    running = [];
+    start = async ({ kafka: more = {}, source } = {}) => {
+      const settings = { brokers: kafka.brokers, topics: [topic], groupId, ...more };
+      const ingest = await startIngest({
+        redisUrl: url,
+        prefix,
+        kafka: settings,
+        ...(source !== undefined && { source }),
+      });
+      running.push(ingest);
+      return ingest;
+    };
+  });
+  afterEach(async () => {
+    for (const each of running) await each.stop();
+    await producer.close();
+    await queue.close();
+  });
+
+  const send = (texts: readonly string[], partition = 0, compression?: CompressionTypes): Promise<void> =>
+    producer.send(
+      topic,
+      partition,
+      texts.map((text) => ({ value: Buffer.from(text) })),
+      compression,
+    );
+  const texts = async (count: number) => (await queue.waitForMessages(count)).map(({ value }) => value);
+
+  it.each([
+    ['gzip', CompressionTypes.GZIP],
+    ['lz4', CompressionTypes.LZ4],
+    ['zstd', CompressionTypes.ZSTD],
+  ])('reads what a producer compressed with %s', async (_, compression) => {
+    await start();
+    await send(values(50), 0, compression);
+    expect(await texts(50)).toEqual(values(50));
+  });
+
+  it.each(['gzip', 'lz4', 'zstd'])("reads what Kafka's own producer compressed with %s", async (codec) => {
+    await start();
+    const lines = values(50, 'a longer line that repeats itself, repeats itself ');
+    await kafka.consoleProduce(topic, lines, ['--compression-codec', codec]);
+    expect(new Set(await texts(50))).toEqual(new Set(lines));
+  });
+
+  it('names a missing codec in log and health without a hot loop, and goes on by itself once it is registered', async () => {
+    const lines = values(20, 'snappy snappy snappy ');
+    await kafka.consoleProduce(topic, lines, ['--compression-codec', 'snappy']);
+    const ingest = await start();
+    await waitFor(() => !ingest.source.isHealthy().healthy, { what: 'the health to say so' });
+    expect(ingest.source.isHealthy().reason).toBe(
+      `E_CODEC_MISSING: The topic ${topic} holds messages compressed with snappy, for which no codec is set.`,
+    );
+    const crashes = () =>
+      ingest.log.lines.filter(({ level, message }) => level === 'error' && message.includes('is built anew'));
+    await waitFor(() => crashes().length >= 3, { what: 'three tries' });
+    const [first, , third] = crashes().map(({ fields }) => ('waitMs' in fields ? Number(fields.waitMs) : 0));
+    expect(third).toBeGreaterThan((first ?? 0) * 2);
+    registerKafkaCodec('snappy', snappyCodec);
+    expect(new Set(await texts(20))).toEqual(new Set(lines));
+    await waitFor(() => ingest.source.isHealthy().healthy, {
+      what: 'the health to return',
+      timeoutMs: 30_000,
+    });
+  });
+
+  it('waits in front of a batch that unpacks to more than is allowed, and says so', async () => {
+    await send(['x'.repeat(900_000)], 0, CompressionTypes.GZIP);
+    const ingest = await start({ kafka: { maxUnpackedBytes: 100_000 } });
+    await waitFor(() => !ingest.source.isHealthy().healthy, { what: 'the health to say so' });
+    expect(ingest.source.isHealthy().reason).toBe(
+      `E_BATCH_TOO_LARGE: A gzip batch of topic ${topic} unpacks to more than 100000 bytes.`,
+    );
+    expect(await queue.seen()).toEqual([]);
+  });
+
+  it('shares partitions with a second instance without losing or doubling a message', async () => {
+    await start();
+    await send(values(200), 0);
+    await send(values(200, 'w'), 1);
+    const second = start();
+    await send(values(200, 'v', 200), 0);
+    await send(values(200, 'w', 200), 1);
+    const ingest = await second;
+    await waitFor(() => ingest.source.assignments().some(({ partitions }) => partitions.length === 1), {
+      what: 'the second one to get a partition',
+      timeoutMs: 30_000,
+    });
+    await send(values(50, 'v', 400), 0);
+    await send(values(50, 'w', 400), 1);
+    const all = await texts(900);
+    expect(all).toEqual([...values(450), ...values(450, 'w')]);
+  });
+
+  it('gets over batches of only control and aborted records: no lag is left, and the watch leaves it alone', async () => {
+    const client = new Kafka({ brokers: [...kafka.brokers], logLevel: logLevel.NOTHING });
+    const transactional = client.producer({
+      transactionalId: uniqueName('tx'),
+      idempotent: true,
+      maxInFlightRequests: 1,
+    });
+    await transactional.connect();
+    const transact = async (text: string, end: 'commit' | 'abort'): Promise<void> => {
+      const transaction = await transactional.transaction();
+      await transaction.send({ topic, messages: [{ value: text, partition: 0 }] });
+      await transaction[end]();
+    };
+    const ingest = await start();
+    await transact('kept', 'commit');
+    expect(await texts(1)).toEqual(['kept']);
+    await transact('gone', 'abort');
+    const high = async () => (await ingest.source.partition(topic, 0).bounds()).high;
+    await waitFor(async () => (await high()) === '4', { what: 'the markers' });
+    await waitFor(
+      () => ingest.source.positions().some(({ partition, resolved }) => partition === 0 && resolved === '4'),
+      { what: 'the position after the markers' },
+    );
+    const watch = createStallWatch({ source: ingest.source, patienceMs: 0, clock, log: silentLog });
+    await watch.look();
+    expect(await watch.look()).toBe('');
+    await transactional.disconnect();
+  });
+
+  it('leaves a zombie without harm: evicted by the group, its mark does not move and its commit is refused', async () => {
+    await send(values(5));
+    const held = Promise.withResolvers<void>();
+    const zombieSource = createKafkaSource({
+      brokers: kafka.brokers,
+      topics: [topic],
+      groupId,
+      sessionTimeoutMs: 6_000,
+      clock,
+      log: silentLog,
+    });
+    let isHeld = false;
+    // What a blocked event loop does: no heartbeats, and then it goes on as if nothing had happened.
+    const frozen = async (
+      batch: SourceBatch,
+      handler: (batch: SourceBatch) => Promise<void>,
+    ): Promise<void> => {
+      if (!isHeld) {
+        isHeld = true;
+        await held.promise;
+      }
+      await handler({ ...batch, heartbeat: () => Promise.resolve() });
+    };
+    const tapped = new Proxy(zombieSource, {
+      get(target, name) {
+        if (name === 'start')
+          return (handler: (batch: SourceBatch) => Promise<void>) =>
+            target.start((batch) => frozen(batch, handler));
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    const zombie = await start({ source: tapped });
+    await waitFor(() => isHeld, { what: 'the zombie to freeze' });
+    const owner = await start();
+    expect(await texts(5)).toEqual(values(5));
+    await waitFor(async () => (await owner.source.partition(topic, 0).committed()) === '5', {
+      what: 'the owner to commit',
+    });
+    await send(values(5, 'v', 5));
+    await texts(10);
+    held.resolve();
+    await send(values(5, 'v', 10));
+    expect(await texts(15)).toEqual(values(15));
+    await waitFor(async () => (await owner.source.partition(topic, 0).committed()) === '15', {
+      what: 'the last commit',
+      timeoutMs: 30_000,
+    });
+    expect([...owner.decisions(), ...zombie.decisions()]).toEqual([]);
+  });
+
+  it('says which brokers it waits for, and stops waiting when it is closed', async () => {
+    const log = rememberingLog();
+    const address = `127.0.0.1:${await freePort()}`;
+    const source = createKafkaSource({ brokers: [address], topics: [topic], groupId, clock, log });
+    const starting = source.start(() => Promise.resolve());
+    const refused = expect(starting).rejects.toMatchObject({ code: 'E_ABORTED' });
+    await waitFor(() => log.lines.some(({ message }) => message === `waiting for Kafka at ${address}`), {
+      what: 'the line',
+    });
+    await source.close();
+    await refused;
+  });
+
+  it('publishes, says where, and names a topic that is not there', async () => {
+    const publisher = createKafkaProducer({ brokers: kafka.brokers, log: silentLog });
+    const published = await publisher.send(topic, [
+      { key: 'k', value: 'one', headers: { h: '1' } },
+      { key: 'k', value: null, timestampMs: 5 },
+    ]);
+    expect(published).toEqual([{ topic, partition: expect.any(Number), baseOffset: '0' }]);
+    await expect(publisher.send(`${topic}-nowhere`, [{ value: 'x' }])).rejects.toMatchObject({
+      code: 'E_TOPIC_MISSING',
+    });
+    await publisher.close();
+    await start();
+    const [first, second] = await queue.waitForMessages(2);
+    expect([first?.value, second?.value]).toEqual(['one', null]);
+  });
+});

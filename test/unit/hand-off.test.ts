@@ -1,0 +1,291 @@
+import { setImmediate as tick } from 'node:timers/promises';
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { MemoryCluster } from '../../src/adapters/memory-cluster.ts';
+import { createMemoryMarks, type MemoryMarks } from '../../src/adapters/memory-marks.ts';
+import { createMemorySource } from '../../src/adapters/memory-source.ts';
+import { fail } from '../../src/core/errors.ts';
+import type { ChangeSource, Clock, MarkStore, QueuedChunk, SourceBatch } from '../../src/core/ports.ts';
+import { createHandOff, type IngestEvent } from '../../src/ingest/hand-off.ts';
+import { silentLog } from '../../src/testing/paths.ts';
+
+const NAME = { clusterId: 'c', groupId: 'g', topic: 't', partition: 0 };
+
+/** Time passes only by sleeping, and costs nothing. */
+function aClock(): Clock {
+  let nowMs = 0;
+  return {
+    now: () => nowMs,
+    async sleep(ms, signal) {
+      nowMs += ms;
+      await tick();
+      if (signal?.aborted === true) throw fail('E_ABORTED', { reason: 'test' });
+    },
+    random: () => 0.5,
+  };
+}
+
+/** A queue as BullMQ is one: an id is taken once. */
+class FakeQueue {
+  readonly jobs = new Map<string, QueuedChunk>();
+
+  enqueue(chunks: readonly QueuedChunk[]): Promise<void> {
+    for (const chunk of chunks) if (!this.jobs.has(chunk.id)) this.jobs.set(chunk.id, chunk);
+    return Promise.resolve();
+  }
+
+  /** `epoch:position="value"` of everything that was ever taken. */
+  messages(): string[] {
+    return [...this.jobs.values()].flatMap(({ data }) =>
+      data.positions.map(
+        (position, index) => `${data.epoch}:${position}=${JSON.stringify(data.values[index])}`,
+      ),
+    );
+  }
+}
+
+class World {
+  readonly cluster = new MemoryCluster('c');
+  readonly marks: MemoryMarks = createMemoryMarks();
+  readonly queue = new FakeQueue();
+  readonly events: IngestEvent[] = [];
+  #sent = 0;
+
+  constructor() {
+    this.cluster.create('t', 0);
+  }
+
+  send(count: number): void {
+    const records = Array.from({ length: count }, () => ({
+      key: null,
+      headers: [],
+      timestampMs: 1,
+      value: Buffer.from(`m${this.#sent++}`),
+    }));
+    this.cluster.append('t', 0, records);
+  }
+
+  get sent(): number {
+    return this.#sent;
+  }
+
+  committed(): string | undefined {
+    return this.cluster.commits.get('g t/0');
+  }
+
+  async start(
+    more: {
+      maxChunk?: number;
+      maxBatch?: number;
+      marks?: MarkStore;
+      enqueue?: FakeQueue['enqueue'];
+      change?: (batch: SourceBatch) => SourceBatch;
+    } = {},
+  ) {
+    const clock = aClock();
+    const source: ChangeSource = createMemorySource({
+      cluster: this.cluster,
+      groupId: 'g',
+      topics: ['t'],
+      maxBatch: more.maxBatch ?? 10,
+      clock,
+    });
+    const handOff = createHandOff({
+      source,
+      queue: { enqueue: more.enqueue ?? ((chunks) => this.queue.enqueue(chunks)) },
+      marks: more.marks ?? this.marks,
+      machine: 'm@1',
+      limits: { maxChunkMessages: more.maxChunk ?? 4, maxChunkBytes: 1_000 },
+      backPressure: { reason: () => Promise.resolve('') },
+      onMissingMark: 'earliest',
+      clock,
+      log: silentLog,
+      events: (event) => void this.events.push(event),
+    });
+    await source.start((batch) => handOff.handle(more.change === undefined ? batch : more.change(batch)));
+    return {
+      source,
+      async stop(): Promise<void> {
+        await source.close();
+        await handOff.close();
+      },
+    };
+  }
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let turns = 0; turns < 20_000; turns += 1) {
+    if (condition()) return;
+    await tick();
+  }
+  throw new Error('it never happened');
+}
+
+describe('the hand-off', () => {
+  it('enqueues chunks under their coordinates, then moves the mark, then commits', async () => {
+    const world = new World();
+    const order: string[] = [];
+    const enqueue = (chunks: readonly QueuedChunk[]): Promise<void> => {
+      order.push(`enqueue ${chunks.map(({ id }) => id).join(' ')}`);
+      return world.queue.enqueue(chunks);
+    };
+    const marks: MarkStore = {
+      ...world.marks,
+      move(stream, from, to) {
+        order.push(`mark ${to.enqueued}/${to.committed}`);
+        return world.marks.move(stream, from, to);
+      },
+    };
+    const change = (batch: SourceBatch): SourceBatch => ({
+      ...batch,
+      commit(offset) {
+        order.push(`commit ${offset}`);
+        return batch.commit(offset);
+      },
+    });
+    world.send(6);
+    const running = await world.start({ enqueue, marks, change });
+    await until(() => order.includes('mark 5/6'));
+    await running.stop();
+    expect(order).toEqual(['mark /', 'enqueue g.t.0.0.0-3 g.t.0.0.4-5', 'mark 5/', 'commit 5', 'mark 5/6']);
+    const [chunk] = world.queue.jobs.values();
+    expect(chunk).toMatchObject({
+      name: 't/0 0–3',
+      data: { machine: 'm@1', stream: 't-0', epoch: 0, positions: ['0', '1', '2', '3'] },
+    });
+  });
+
+  it('commits nothing and repeats the same ids as long as the queue does not confirm', async () => {
+    const world = new World();
+    const asked: string[][] = [];
+    const enqueue = (chunks: readonly QueuedChunk[]): Promise<void> => {
+      asked.push(chunks.map(({ id }) => id));
+      expect(world.committed()).toBeUndefined();
+      return asked.length < 4
+        ? Promise.reject(fail('E_ENQUEUE_FAILED', { reason: 'test' }))
+        : world.queue.enqueue(chunks);
+    };
+    world.send(3);
+    const running = await world.start({ enqueue });
+    await until(() => world.committed() === '3');
+    await running.stop();
+    expect(asked).toEqual(Array.from({ length: 4 }, () => ['g.t.0.0.0-2']));
+    expect(world.events.map(({ kind }) => kind)).toEqual(['taken', 'waiting', 'resumed', 'enqueued']);
+  });
+
+  it('repeats after a crash between queue and mark, and the queue knows the ids', async () => {
+    const world = new World();
+    const marks: MarkStore = {
+      ...world.marks,
+      move: (stream, from, to) =>
+        to.enqueued === '' ? world.marks.move(stream, from, to) : Promise.reject(new Error('crashed')),
+    };
+    world.send(3);
+    const first = await world.start({ marks });
+    await until(() => world.queue.jobs.size === 1);
+    await first.stop();
+    expect(await world.marks.read(NAME)).toMatchObject({ enqueued: '' });
+    const second = await world.start();
+    await until(() => world.committed() === '3');
+    await second.stop();
+    expect([...world.queue.jobs.keys()]).toEqual(['g.t.0.0.0-2']);
+  });
+
+  it('begins an epoch in the store before the first enqueue of it, so that its ids can never meet those of another log', async () => {
+    const world = new World();
+    world.send(3);
+    const stuck = await world.start({
+      marks: { ...world.marks, move: () => Promise.reject(new Error('away')) },
+    });
+    await until(() => world.events.some(({ kind }) => kind === 'waiting'));
+    await stuck.stop();
+    expect(world.queue.jobs.size).toBe(0);
+  });
+
+  it('keeps bytes, keys and headers as they are', async () => {
+    const world = new World();
+    const value = Buffer.from([0xff, 0x00]);
+    world.cluster.append('t', 0, [
+      {
+        value,
+        key: Buffer.from('ключ'),
+        headers: [
+          ['h', Buffer.from('1')],
+          ['h', value],
+        ],
+        timestampMs: 7,
+      },
+      { value: null, key: null, headers: [], timestampMs: 8 },
+    ]);
+    const running = await world.start();
+    await until(() => world.queue.jobs.size === 1);
+    await running.stop();
+    const [chunk] = world.queue.jobs.values();
+    expect(chunk?.data).toMatchObject({
+      values: [{ base64: '/wA=' }, null],
+      keys: ['ключ', null],
+      headers: [
+        [
+          ['h', '1'],
+          ['h', { base64: '/wA=' }],
+        ],
+        [],
+      ],
+      times: [7, 8],
+    });
+  });
+
+  it('loses nothing through any sequence of faults, restarts and second owners, and never commits what is not enqueued', async () => {
+    const fault = fc.constantFrom('ok', 'refuse', 'doThenFail');
+    const round = fc.record({
+      send: fc.integer({ min: 0, max: 9 }),
+      faults: fc.array(fault, { maxLength: 6 }),
+      maxChunk: fc.integer({ min: 1, max: 5 }),
+      maxBatch: fc.integer({ min: 1, max: 12 }),
+      turns: fc.integer({ min: 0, max: 40 }),
+      owners: fc.integer({ min: 1, max: 2 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(round, { minLength: 1, maxLength: 5 }), async (rounds) => {
+        const world = new World();
+        for (const { send, faults, turns, owners, ...sizes } of rounds) {
+          world.send(send);
+          const left = [...faults];
+          const faulty = async <T>(work: () => Promise<T>): Promise<T> => {
+            const next = left.shift() ?? 'ok';
+            if (next === 'refuse') throw new Error('refused');
+            const done = await work();
+            if (next === 'doThenFail') throw new Error('the answer was lost');
+            return done;
+          };
+          const change = (batch: SourceBatch): SourceBatch => ({
+            ...batch,
+            commit: (offset) => {
+              const taken = new Set(world.queue.messages());
+              for (let at = 0; at <= Number(offset); at += 1) expect(taken).toContain(`0:${at}="m${at}"`);
+              return faulty(() => batch.commit(offset));
+            },
+          });
+          const marks: MarkStore = {
+            ...world.marks,
+            move: (...args) => faulty(() => world.marks.move(...args)),
+          };
+          const enqueue = (chunks: readonly QueuedChunk[]): Promise<void> =>
+            faulty(() => world.queue.enqueue(chunks));
+          const running = await Promise.all(
+            Array.from({ length: owners }, () => world.start({ ...sizes, change, marks, enqueue })),
+          );
+          for (let turn = 0; turn < turns; turn += 1) await tick();
+          await Promise.all(running.map((each) => each.stop()));
+        }
+        const last = await world.start();
+        await until(() => world.committed() === String(world.sent) || world.sent === 0);
+        await last.stop();
+        expect(new Set(world.queue.messages())).toEqual(
+          new Set(Array.from({ length: world.sent }, (_, at) => `0:${at}="m${at}"`)),
+        );
+      }),
+      { numRuns: 150 },
+    );
+  }, 60_000);
+});
