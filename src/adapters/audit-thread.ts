@@ -12,6 +12,12 @@ import type {
 
 const RESTART: BackoffRule = { initialMs: 200, factor: 2, maxMs: 10_000, jitter: 0.2 };
 
+/**
+ * The thread holds a few entries at a time; without limits V8 would let its garbage grow to hundreds of megabytes
+ * before it cared. A thread that dies of them is started again, and its entries are still in Redis.
+ */
+const THREAD_LIMITS = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 24 };
+
 /** How long a thread may take to end once its deadline has passed, milliseconds; then it is ended. */
 const CLOSE_MARGIN_MS = 1_000;
 
@@ -86,7 +92,7 @@ export function createAuditThread(options: AuditThreadOptions): AuditThread {
   };
 
   const launch = (): void => {
-    const thread = new Worker(program, { workerData: data, name: 'cachewright-audit' });
+    const thread = new Worker(program, { workerData: data, name: 'cachewright-audit', resourceLimits: THREAD_LIMITS });
     let reason = 'it ended';
     thread.on('message', hear);
     thread.on('error', (error) => {

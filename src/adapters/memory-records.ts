@@ -20,6 +20,8 @@ export interface MemoryRecords extends RecordSource {
   setLatency(ms: number): void;
   /** The ids of every call so far, in order. */
   readonly calls: readonly (readonly string[])[];
+  /** Calls that are waiting for their answer. */
+  underWay(): number;
 }
 
 const ungated: CallGate = { run: (signal, call) => call(signal) };
@@ -31,6 +33,7 @@ export function createMemoryRecords(options: MemoryRecordsOptions = {}): MemoryR
   const calls: (readonly string[])[] = [];
   let failure: CachewrightError | undefined;
   let latencyMs = options.latencyMs ?? 0;
+  let underWay = 0;
 
   function answer(id: string): FetchOutcome {
     const error = failures.get(id);
@@ -40,7 +43,9 @@ export function createMemoryRecords(options: MemoryRecordsOptions = {}): MemoryR
 
   async function call(ids: readonly string[], signal: AbortSignal): Promise<FetchOutcome[]> {
     calls.push(ids);
+    underWay += 1;
     if (latencyMs > 0) await sleep(latencyMs, signal);
+    underWay -= 1;
     if (signal.aborted) throw aborted(signal);
     if (failure !== undefined) throw failure;
     return ids.map(answer);
@@ -48,6 +53,7 @@ export function createMemoryRecords(options: MemoryRecordsOptions = {}): MemoryR
 
   return {
     calls,
+    underWay: () => underWay,
     async fetchMany(requests, signal) {
       const ids = requests.map(({ id }) => id);
       if (ids.length === 0) return [];

@@ -18,11 +18,11 @@ import {
 } from '../core/service.ts';
 
 /** The services of a configuration, compiled: what the pipeline works with has no optional settings. */
-export function compileServices(config: Config, _clock: Clock): ReadonlyMap<string, Service> {
+export function compileServices(config: Config, clock: Clock): ReadonlyMap<string, Service> {
   return new Map(
     Object.entries(config.services).map(([id, service]) => [
       id,
-      compileService(id, service, config.worker.effectTimeoutMs),
+      compileService(id, service, { clock, effectTimeoutMs: config.worker.effectTimeoutMs }),
     ]),
   );
 }
@@ -44,11 +44,11 @@ export function compileMappings(config: Config): (stream: string) => TopicMappin
   return (stream) => byTopic.get(stream.slice(0, stream.lastIndexOf('-'))) ?? originalForm;
 }
 
-function compileService(id: string, service: ServiceConfig, effectTimeoutMs: number): Service {
+function compileService(id: string, service: ServiceConfig, around: SourceSurroundings): Service {
   return {
     id,
     inline: service.source.type === 'inline',
-    source: compileSource(id, service.source, effectTimeoutMs),
+    source: compileSource(id, service.source, around),
     keyOf: compileKeyTemplate(service.key),
     version: compileVersion(service.version),
     checkMessage: compileSchema(service.message),
@@ -103,10 +103,17 @@ const nothing: RecordSource = { fetchMany: async () => [], close: async () => un
 const WAIT_SHARE = 0.2;
 const CALL_SHARE = 0.7;
 const FETCH_SHARE = 0.95;
-/** Calls of one source that may wait for their turn: all runs of all chunks a worker has in hand, asked singly. */
-const MAX_WAITING = 10_000;
 
-function compileSource(service: string, source: SourceConfig, effectTimeoutMs: number): RecordSource {
+interface SourceSurroundings {
+  readonly clock: Clock;
+  readonly effectTimeoutMs: number;
+}
+
+function compileSource(
+  service: string,
+  source: SourceConfig,
+  { clock, effectTimeoutMs }: SourceSurroundings,
+): RecordSource {
   if (source.type === 'inline') return nothing;
   const { limits, breaker } = source;
   const timeoutMs = Math.min(source.timeoutMs, effectTimeoutMs * CALL_SHARE);
@@ -117,7 +124,7 @@ function compileSource(service: string, source: SourceConfig, effectTimeoutMs: n
     breaker,
     timeoutMs,
     maxWaitMs: effectTimeoutMs * WAIT_SHARE,
-    maxWaiting: MAX_WAITING,
+    clock,
   });
   const records = recordsOf(source, { service, gate, timeoutMs, maxConnections: limits.concurrency });
   const inTime = cutOffAfter(records, effectTimeoutMs * FETCH_SHARE);

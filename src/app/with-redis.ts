@@ -1,4 +1,5 @@
 import { connectRedis, describeRedis, type RedisClient, waitForRedis } from '../adapters/redis-connection.ts';
+import { fail } from '../core/errors.ts';
 
 /** How long a command waits for an answer, milliseconds; a refused connection is not waited for. */
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -13,17 +14,22 @@ export async function withRedis<Result>(
   commandTimeoutMs: number,
   work: (redis: RedisClient) => Promise<Result>,
 ): Promise<Result> {
+  let reason = 'the connection was closed';
   const redis = connectRedis({
     url,
     name: 'cachewright-cli',
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     commandTimeoutMs,
-    onError: () => undefined,
+    onError: (why) => {
+      reason = why;
+    },
   });
-  const giveUp = (): void => redis.disconnect();
+  const what = describeRedis(url);
+  const { promise: refused, reject } = Promise.withResolvers<never>();
+  const giveUp = (): void => reject(fail('E_UNREACHABLE', { what, reason }));
   redis.once('close', giveUp);
   try {
-    await waitForRedis(redis, { what: describeRedis(url), timeoutMs: CONNECT_TIMEOUT_MS });
+    await Promise.race([waitForRedis(redis, { what, timeoutMs: CONNECT_TIMEOUT_MS }), refused]);
     redis.off('close', giveUp);
     return await work(redis);
   } finally {

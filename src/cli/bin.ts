@@ -6,5 +6,7 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.exitCode = 2;
 } else {
   const { main } = await import('./main.ts');
+  const { leave } = await import('./output.ts');
   await main(process.argv);
+  await leave();
 }

@@ -53,3 +53,11 @@ export function complain(thrown: unknown): void {
   process.stderr.write(`${red('error')} ${error.code}: ${error.message}\n${dim(error.next)}\n`);
   process.exitCode = exitCodeOf(error);
 }
+
+/** Ends the process once everything printed is out: a driver's last timer is not waited for. */
+export async function leave(): Promise<never> {
+  for (const stream of [process.stdout, process.stderr]) {
+    await new Promise((resolve) => stream.write('', resolve));
+  }
+  process.exit();
+}

@@ -6,8 +6,6 @@ import { loadSettings, type SettingFlags } from './settings.ts';
 
 /** What closing may take beyond the workers' grace, milliseconds: leaving the group, flushing the audit. */
 const CLOSING_MS = 15_000;
-/** After everything is closed nothing should keep the process; something that does is not waited for. */
-const LINGER_MS = 2_000;
 
 const codes = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated } as const;
 type StopSignal = keyof typeof codes;
@@ -27,7 +25,6 @@ export const startCommand: Run<SettingFlags> = async (options) => {
     if (early === undefined) announce(app, options);
   } catch (thrown) {
     await within(app.close(0), CLOSING_MS);
-    exitWhenIdle();
     throw asError(thrown);
   }
   const signal = await stopped;
@@ -35,7 +32,6 @@ export const startCommand: Run<SettingFlags> = async (options) => {
   const isDrained = await within(app.close(), config.worker.shutdownGraceMs + CLOSING_MS);
   if (!isDrained) process.exit(codes[signal]);
   say('drained', options.quiet);
-  exitWhenIdle();
   return EXIT.ok;
 };
 
@@ -77,8 +73,4 @@ async function within(work: Promise<void>, ms: number): Promise<boolean> {
     () => true,
   );
   return Promise.race([done, late]).finally(() => clearTimeout(timer));
-}
-
-function exitWhenIdle(): void {
-  setTimeout(() => process.exit(), LINGER_MS).unref();
 }

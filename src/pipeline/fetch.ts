@@ -3,7 +3,13 @@ import { hasUnsafeNumber, sliceAt, valueAt } from '../core/json-text.ts';
 import type { Clock, FetchOutcome, RedisTier } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
 import type { Change, Service, Version } from '../core/service.ts';
-import { compareVersions, formatVersion, readVersion, versionFromTimestamp } from '../core/version.ts';
+import {
+  compareVersions,
+  formatVersion,
+  readVersion,
+  refuseAhead,
+  versionFromTimestamp,
+} from '../core/version.ts';
 import type { Effect, EffectOutcome } from './effect.ts';
 
 /**
@@ -142,8 +148,12 @@ function versionOf(
   if (answer.version !== undefined) return readVersion(rule, answer.version, undefined, nowMs);
   const raw = valueAt(body, rule.path);
   if (raw === undefined || raw === null) {
-    const stamped = rule.missing === 'timestamp' ? versionFromTimestamp(run.message.timestampMs) : undefined;
-    if (stamped !== undefined) return stamped;
+    const { timestampMs } = run.message;
+    const stamped = rule.missing === 'timestamp' ? versionFromTimestamp(timestampMs) : undefined;
+    if (stamped !== undefined) {
+      refuseAhead(rule, timestampMs, timestampMs, nowMs);
+      return stamped;
+    }
     throw fail('E_VERSION_MISSING', { where: `the record's field ${rule.path.join('/')}` });
   }
   const slice = hasUnsafeNumber(text) ? sliceAt(text, rule.path) : undefined;

@@ -30,6 +30,9 @@ export interface DrainOptions<Running extends RunningPipeline = RunningPipeline>
 /** No pipeline may take longer for a backlog. */
 const DEADLINE_MS = 15 * 60_000;
 
+/** A pipeline that gets through with nothing for so long is stuck. */
+const STUCK_AFTER_MS = 30_000;
+
 /** Pause between two looks at the progress. */
 const LOOK_EVERY_MS = 20;
 
@@ -78,7 +81,9 @@ export async function drain<Running extends RunningPipeline>(
     await untilJoined(kafka.brokers, groupId, running);
     const meter = startMeter(running, redis, kafka.pid);
     const { isOver = async () => (await running.done()) >= load.messages } = options;
-    await untilOver(running, () => isOver(running, redis), `${pipeline.name} to be through`);
+    const mustMove = createStuckWatch(running);
+    const look = async (): Promise<boolean> => (await isOver(running, redis)) || mustMove();
+    await untilOver(running, look, `${pipeline.name} to be through`);
     const { elapsedMs, cpu } = meter.stop(counted);
 
     const stale = await (options.stale?.(redis) ?? staleIds(redis.client, load.newest()));
@@ -139,8 +144,29 @@ export async function untilOver(
       running.mustRun();
       return isOver();
     },
-    { what, timeoutMs, everyMs: LOOK_EVERY_MS, giveUpOn: () => isGone(running) },
+    {
+      what,
+      timeoutMs,
+      everyMs: LOOK_EVERY_MS,
+      giveUpOn: (error) => error instanceof StuckError || isGone(running),
+    },
   );
+}
+
+class StuckError extends Error {
+  override readonly name = 'StuckError';
+}
+
+/** Answers false, for "not over yet", as long as the pipeline gets on; throws when it does not. */
+function createStuckWatch(running: RunningPipeline): () => Promise<false> {
+  let last = { done: 0, atMs: performance.now() };
+  return async () => {
+    const done = await running.done();
+    if (done !== last.done) last = { done, atMs: performance.now() };
+    if (performance.now() - last.atMs > STUCK_AFTER_MS)
+      throw new StuckError(`stuck at ${done} messages:\n${running.logTail()}`);
+    return false;
+  };
 }
 
 function isGone(running: RunningPipeline): boolean {

@@ -26,6 +26,8 @@ export interface RunningPipeline {
   done(): Promise<number>;
   /** Throws when its own books are wrong after `messages` messages. */
   verify(messages: number): Promise<void>;
+  /** The last lines its processes wrote. */
+  logTail(): string;
   /** Throws, with the end of its log, when a process has ended. */
   mustRun(): void;
   stop(): Promise<void>;

@@ -37,7 +37,7 @@ beforeAll(() => {
   writeFileSync(join(dir, 'two.json'), JSON.stringify({ ...config, kafka: twoTopics }));
 });
 
-describe('wrong usage', () => {
+describe.concurrent('wrong usage', () => {
   it.each([
     ['no command', [], 'Usage: cachewright'],
     ['an unknown command', ['strat'], 'Did you mean start?'],
@@ -77,7 +77,7 @@ describe('wrong usage', () => {
   });
 });
 
-describe('a command without servers', () => {
+describe.concurrent('a command without servers', () => {
   it('prints help and version on stdout and ends with 0', async () => {
     expect(await runCli(['--help'])).toMatchObject({ code: 0, stderr: '' });
     expect(await runCli(['trail', '--help'])).toMatchObject({ code: 0, stderr: '' });
