@@ -29,6 +29,7 @@ export interface CallTurns {
 }
 
 interface Waiter {
+  readonly signal: AbortSignal;
   readonly giveUpMs: number;
   readonly start: () => void;
   readonly refuse: (error: CachewrightError) => void;
@@ -46,7 +47,9 @@ export function createCallTurns(rule: TurnRule): CallTurns {
   const { perSecond, concurrency, maxWaitMs, maxWaiting = 10_000, clock } = rule;
   const places = perSecond === undefined ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor(perSecond));
   const windowMs = perSecond !== undefined && perSecond < 1 ? 1_000 / perSecond : 1_000;
-  const waiting: Waiter[] = [];
+  let waiting: Waiter[] = [];
+  /** How many calls of a signal wait. One listener serves them all: to remove one of thousands is slow. */
+  const waitingFor = new Map<AbortSignal, number>();
   /** When calls that have ended stop to count, ascending. */
   const counted: number[] = [];
   let active = 0;
@@ -86,17 +89,49 @@ export function createCallTurns(rule: TurnRule): CallTurns {
     advance();
   };
 
+  function enqueue(waiter: Waiter): void {
+    const { signal } = waiter;
+    const others = waitingFor.get(signal) ?? 0;
+    waitingFor.set(signal, others + 1);
+    if (others === 0) signal.addEventListener('abort', leave, { once: true });
+    waiting.push(waiter);
+    advance();
+  }
+
+  function dequeue(): void {
+    const signal = waiting.shift()?.signal;
+    if (signal === undefined) return;
+    const others = (waitingFor.get(signal) ?? 0) - 1;
+    if (others > 0) {
+      waitingFor.set(signal, others);
+      return;
+    }
+    waitingFor.delete(signal);
+    signal.removeEventListener('abort', leave);
+  }
+
+  /** Calls that were stopped while they waited: all of those signals that have fired. */
+  function leave(): void {
+    const stopped = waiting.filter(({ signal }) => signal.aborted);
+    waiting = waiting.filter(({ signal }) => !signal.aborted);
+    for (const { signal, refuse } of stopped) {
+      waitingFor.delete(signal);
+      refuse(aborted(signal));
+    }
+    advance();
+  }
+
   /** Starts and refuses who is due, and sets the alarm for the next time something changes by itself. */
   function advance(): void {
     const nowMs = clock.now();
     while (counted[0] !== undefined && counted[0] <= nowMs) counted.shift();
     for (let head = waiting[0]; head !== undefined; head = waiting[0]) {
       if (mayStart(nowMs)) {
-        waiting.shift();
+        dequeue();
         active += 1;
         head.start();
       } else if (head.giveUpMs <= nowMs) {
-        waiting.shift();
+        dequeue();
         head.refuse(busy(limitNow(nowMs), Math.max(leastWaitMs(nowMs, waiting.length), maxWaitMs)));
       } else break;
     }
@@ -121,25 +156,7 @@ export function createCallTurns(rule: TurnRule): CallTurns {
       const waitMs = leastWaitMs(nowMs, waiting.length);
       if (waitMs > maxWaitMs) throw busy(limitNow(nowMs), waitMs);
       return new Promise((resolve, reject) => {
-        const giveUp = (): void => {
-          waiting.splice(waiting.indexOf(waiter), 1);
-          reject(aborted(signal));
-          advance();
-        };
-        const waiter: Waiter = {
-          giveUpMs: nowMs + maxWaitMs,
-          start() {
-            signal.removeEventListener('abort', giveUp);
-            resolve(release);
-          },
-          refuse(error) {
-            signal.removeEventListener('abort', giveUp);
-            reject(error);
-          },
-        };
-        signal.addEventListener('abort', giveUp, { once: true });
-        waiting.push(waiter);
-        advance();
+        enqueue({ signal, giveUpMs: nowMs + maxWaitMs, start: () => resolve(release), refuse: reject });
       });
     },
 

@@ -86,17 +86,21 @@ function recordsById(service: string, found: unknown): ReadonlyMap<string, unkno
 function outcomeOf(service: string, id: string, record: unknown): FetchOutcome {
   if (record === undefined || record === null) return { kind: 'absent' };
   try {
-    if (typeof record === 'string') {
-      JSON.parse(record);
-      return { kind: 'record', text: record };
-    }
-    const text: string | undefined = JSON.stringify(record);
-    return text === undefined
-      ? failedRecord(service, id, `a ${typeof record} is no JSON`)
-      : { kind: 'record', text };
+    const text = textOf(record);
+    if (text === undefined) return failedRecord(service, id, `a ${typeof record} is no JSON`);
+    if (text.trim() === 'null') return failedRecord(service, id, 'it is null');
+    return { kind: 'record', text };
   } catch (thrown) {
     const issues =
       typeof record === 'string' ? `a string has to be JSON text: ${reasonOf(thrown)}` : reasonOf(thrown);
     return failedRecord(service, id, issues);
   }
+}
+
+/** Text stays as it is, once it is known to be JSON that survives the way to Redis. */
+function textOf(record: unknown): string | undefined {
+  if (typeof record !== 'string') return JSON.stringify(record);
+  JSON.parse(record);
+  if (!record.isWellFormed()) throw new Error('it holds half a character (a lone surrogate)');
+  return record;
 }

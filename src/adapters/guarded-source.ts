@@ -1,6 +1,7 @@
 import { type CallGate, type CallGateOptions, createCallGate } from './call-gate.ts';
-import { asError, fail } from '../core/errors.ts';
-import type { FetchOutcome, RecordSource } from '../core/ports.ts';
+import { refuseSuspiciousAbsence } from './suspicious-absence.ts';
+import { asError } from '../core/errors.ts';
+import type { RecordSource } from '../core/ports.ts';
 
 export interface GuardOptions extends Omit<CallGateOptions, 'maxWaitMs'> {
   /**
@@ -12,8 +13,6 @@ export interface GuardOptions extends Omit<CallGateOptions, 'maxWaitMs'> {
   readonly maxWaitMs?: number | undefined;
   /** When more than this share of a batch is gone at once nothing is taken as gone; 1 turns it off. @defaultValue 0.5 */
   readonly maxAbsentRatio?: number | undefined;
-  /** … of a batch of at least this many answers. @defaultValue 20 */
-  readonly minAbsentIds?: number | undefined;
 }
 
 /**
@@ -23,11 +22,13 @@ export interface GuardOptions extends Omit<CallGateOptions, 'maxWaitMs'> {
  * All limits are per process: a fleet of ten asks ten times as much.
  */
 export function guardSource(make: (gate: CallGate) => RecordSource, options: GuardOptions): RecordSource {
-  const source = make(createCallGate({ ...options, maxWaitMs: options.maxWaitMs ?? 2_000 }));
+  const { service, maxWaitMs = 2_000, maxAbsentRatio = 0.5 } = options;
+  const made = make(createCallGate({ ...options, maxWaitMs }));
+  const source = refuseSuspiciousAbsence(made, service, maxAbsentRatio);
   return {
     async fetchMany(requests, signal) {
       try {
-        return withoutSuspiciousAbsence(await source.fetchMany(requests, signal), options);
+        return await source.fetchMany(requests, signal);
       } catch (thrown) {
         const error = asError(thrown);
         return requests.map(() => ({ kind: 'failed', error }));
@@ -35,18 +36,4 @@ export function guardSource(make: (gate: CallGate) => RecordSource, options: Gua
     },
     close: () => source.close(),
   };
-}
-
-/** A source that lost most of its records is more likely broken than empty. What it has is taken all the same. */
-function withoutSuspiciousAbsence(
-  outcomes: FetchOutcome[],
-  { service, maxAbsentRatio = 0.5, minAbsentIds = 20 }: GuardOptions,
-): FetchOutcome[] {
-  const absent = outcomes.filter(({ kind }) => kind === 'absent').length;
-  if (absent === 0) return outcomes;
-  // Ids that failed, or waited for their turn, say nothing either way.
-  const asked = outcomes.filter(({ kind }) => kind !== 'failed').length;
-  if (asked < minAbsentIds || absent <= asked * maxAbsentRatio) return outcomes;
-  const error = fail('E_SUSPICIOUS_ABSENCE', { service, absent, asked });
-  return outcomes.map((outcome) => (outcome.kind === 'absent' ? { kind: 'failed', error } : outcome));
 }

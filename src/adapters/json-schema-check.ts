@@ -35,7 +35,7 @@ export function compileJsonSchema(schema: Readonly<Record<string, unknown>>): Ch
 function compile(schema: AnySchemaObject): ReturnType<Ajv['compile']> {
   try {
     if (schema['$async'] !== undefined) throw new Error('"$async" is not supported');
-    return ajvFor(String(schema['$schema'] ?? '')).compile(schema);
+    return ajvFor(schema.$schema ?? '').compile(schema);
   } catch (thrown) {
     const problems = `the JSON Schema cannot be used: ${reasonOf(thrown)}`;
     throw fail('E_CONFIG_INVALID', { count: 1, problems }, { cause: thrown });
@@ -55,12 +55,13 @@ function issuesOf(errors: readonly ErrorObject[]): string[] {
 /** `lines/0/price: must be number`, as schemas of other kinds say it. */
 function sentenceOf({ instancePath, message = 'is not valid', params, keyword }: ErrorObject): string {
   const path = instancePath.slice(1).replaceAll('~1', '/').replaceAll('~0', '~');
-  const { additionalProperty, allowedValues, allowedValue } = params;
-  const more =
-    keyword === 'additionalProperties'
-      ? ` (${String(additionalProperty)})`
-      : keyword === 'enum' || keyword === 'const'
-        ? ` (${JSON.stringify(allowedValues ?? allowedValue)})`
-        : '';
-  return path === '' ? `${message}${more}` : `${path}: ${message}${more}`;
+  const sentence = `${message}${remarkOf(keyword, params)}`;
+  return path === '' ? sentence : `${path}: ${sentence}`;
+}
+
+/** What the message of these keywords leaves out. */
+function remarkOf(keyword: string, params: ErrorObject['params']): string {
+  if (keyword === 'additionalProperties') return ` (${String(params['additionalProperty'])})`;
+  if (keyword === 'enum') return ` (${JSON.stringify(params['allowedValues'])})`;
+  return keyword === 'const' ? ` (${JSON.stringify(params['allowedValue'])})` : '';
 }

@@ -1,9 +1,10 @@
 import type { ConnectionOptions } from 'node:tls';
-import { Kafka, type LogEntry, logLevel, type SASLOptions } from 'kafkajs';
+import { Kafka, logLevel, type SASLOptions } from 'kafkajs';
 import { asError, CachewrightError, fail, reasonOf } from '../core/errors.ts';
 import type { Log } from '../core/ports.ts';
 import { installKafkaCodecs } from './kafka-codecs.ts';
 import { patchIdleKafka } from './kafka-idle-patch.ts';
+import { kafkaLog, type KafkaLine } from './kafka-log.ts';
 import { createZookeeperDiscovery, type ListenerProtocol } from './kafka-zookeeper.ts';
 
 export interface KafkaSasl {
@@ -31,9 +32,6 @@ export interface KafkaConnectionOptions {
   readonly log: Log;
 }
 
-/** A log line of kafkajs that somebody wants to know of, besides the log. */
-export type KafkaLine = (message: string, fields: Readonly<Record<string, unknown>>) => void;
-
 const CONNECT_TIMEOUT_MS = 3_000;
 /** A broker that stops answering (paused, partitioned) is given up after this. Joins and fetches have longer ones of their own. */
 const REQUEST_TIMEOUT_MS = 15_000;
@@ -57,9 +55,9 @@ export function createKafkaClient(
     ...(sasl !== undefined && { sasl: saslOf(sasl) }),
     connectionTimeout: CONNECT_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    retry: { initialRetryTime: 200, maxRetryTime: 5_000, retries: 5 },
+    retry: { initialRetryTime: 200, maxRetryTime: 2_000, retries: 6 },
     logLevel: logLevel.INFO,
-    logCreator: () => (entry) => tell(entry, log, sasl?.password ?? '', onLine),
+    logCreator: kafkaLog(log, sasl?.password ?? '', onLine),
   });
 }
 
@@ -137,33 +135,4 @@ function brokersOf({
 
 function saslOf({ mechanism, username, password }: KafkaSasl): SASLOptions {
   return { mechanism, username, password };
-}
-
-/** Fields of kafkajs's lines that help; others may hold payloads. */
-const FIELDS = [
-  'groupId',
-  'memberId',
-  'broker',
-  'clientId',
-  'topic',
-  'partition',
-  'retryCount',
-  'retryTime',
-  'error',
-] as const;
-
-function tell({ level, namespace, log: line }: LogEntry, log: Log, secret: string, onLine: KafkaLine): void {
-  const hide = (text: string): string => (secret === '' ? text : text.replaceAll(secret, '***'));
-  const message = hide(`kafkajs ${namespace}: ${line.message}`);
-  const fields: Record<string, unknown> = {};
-  for (const name of FIELDS) {
-    const value: unknown = line[name];
-    if (value !== undefined)
-      fields[name] =
-        typeof value === 'string' ? hide(value) : value instanceof Error ? hide(value.message) : value;
-  }
-  onLine(line.message, fields);
-  // Its errors are mostly lost connections that it mends by itself; what is not mended is told by the source.
-  if (level === logLevel.ERROR || level === logLevel.WARN) log.warn(fields, message);
-  else log.debug(fields, message);
 }

@@ -125,12 +125,7 @@ function build(
     minBytes: 1,
     allowAutoTopicCreation: false,
     // We build anew: kafkajs restarts after some errors only, and stays silent and dead after the others.
-    retry: {
-      initialRetryTime: 200,
-      maxRetryTime: 5_000,
-      retries: 5,
-      restartOnFailure: () => Promise.resolve(false),
-    },
+    retry: { restartOnFailure: () => Promise.resolve(false) },
   });
   const { GROUP_JOIN, CRASH, REBALANCING, END_BATCH_PROCESS } = consumer.events;
   consumer.on(GROUP_JOIN, ({ payload }) => {

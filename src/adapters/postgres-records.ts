@@ -55,7 +55,11 @@ export function createPostgresRecords(options: PostgresRecordsOptions): RecordSo
           throw failureOf(options, thrown);
         }
       });
-      return outcomesOf(options, ids, answer);
+      const { outcomes, open } = outcomesOf(options, ids, answer);
+      // Alone, an id that Postgres spells in another way can spoil the answer of no other.
+      if (ids.length > 1) await askSingly(open, signal, outcomes);
+      else for (const id of open) outcomes.set(id, { kind: 'failed', error: strayRows(options) });
+      return outcomes;
     } catch (thrown) {
       const error = asError(thrown);
       if (!isAboutData(error)) return allFailed(ids, error);
@@ -65,6 +69,15 @@ export function createPostgresRecords(options: PostgresRecordsOptions): RecordSo
       const halves = await Promise.all([ask(ids.slice(0, half), signal), ask(ids.slice(half), signal)]);
       return new Map(halves.flatMap((outcomes) => [...outcomes]));
     }
+  }
+
+  async function askSingly(
+    ids: readonly string[],
+    signal: AbortSignal,
+    outcomes: Map<string, FetchOutcome>,
+  ): Promise<void> {
+    const answers = await Promise.all(ids.map((id) => ask([id], signal)));
+    for (const answer of answers) for (const [id, outcome] of answer) outcomes.set(id, outcome);
   }
 
   const failedFor = (id: string, error: CachewrightError): FetchOutcome => ({
@@ -123,35 +136,37 @@ function whenAborted(signal: AbortSignal, client: PoolClient): () => void {
   };
 }
 
+/** `open`: ids without a row, while rows came that nobody asked for; whether they are gone is not known. */
 function outcomesOf(
   { service, id: idColumn = 'id' }: PostgresRecordsOptions,
   ids: readonly string[],
   { fields, rows }: Answer,
-): Map<string, FetchOutcome> {
+): { readonly outcomes: Map<string, FetchOutcome>; readonly open: readonly string[] } {
   const place = (name: string): number => fields.findIndex((field) => field.name === name);
   const idAt = place(idColumn);
   const recordAt = place('record');
   const versionAt = place('version');
-  const missing = idAt === -1 ? idColumn : 'record';
   if (idAt === -1 || recordAt === -1) {
-    const reason = `its query gives no column "${missing}"`;
-    return allFailed(ids, fail('E_FETCH_FAILED', { service, reason }));
+    const reason = `its query gives no column "${idAt === -1 ? idColumn : 'record'}"`;
+    return { outcomes: allFailed(ids, fail('E_FETCH_FAILED', { service, reason })), open: [] };
   }
   const items = rows.map((row): AnsweredItem => {
     const id = row[idAt] ?? undefined;
-    return {
-      id,
-      outcome: outcomeOf(service, id ?? '', row[recordAt], versionAt === -1 ? null : row[versionAt]),
-    };
+    const version = versionAt === -1 ? null : row[versionAt];
+    return { id, outcome: outcomeOf(service, id ?? '', row[recordAt], version) };
   });
   const { outcomes, isExact } = joinById(service, ids, items);
   const rest = ids.filter((id) => !outcomes.has(id));
-  const stray = fail('E_FETCH_FAILED', {
+  if (!isExact) return { outcomes, open: rest };
+  for (const id of rest) outcomes.set(id, { kind: 'absent' });
+  return { outcomes, open: [] };
+}
+
+function strayRows({ service, id = 'id' }: PostgresRecordsOptions): CachewrightError {
+  return fail('E_FETCH_FAILED', {
     service,
-    reason: `rows came with ids that were not asked for, so others cannot be taken as gone: let the column "${idColumn}" give ids as messages write them`,
+    reason: `a row came with an id that was not asked for, so this one cannot be taken as gone: let the column "${id}" give ids as messages write them`,
   });
-  for (const id of rest) outcomes.set(id, isExact ? { kind: 'absent' } : { kind: 'failed', error: stray });
-  return outcomes;
 }
 
 function outcomeOf(
@@ -191,7 +206,8 @@ function failureOf({ service, timeoutMs }: PostgresRecordsOptions, thrown: unkno
 
 /** Class 22, data exception: an id that cannot be cast, or a record that the query cannot work with. */
 function isAboutData({ code, details }: CachewrightError): boolean {
-  return code === 'E_FETCH_FAILED' && String(details['sqlState'] ?? '').startsWith('22');
+  const { sqlState } = details;
+  return code === 'E_FETCH_FAILED' && typeof sqlState === 'string' && sqlState.startsWith('22');
 }
 
 function ignore(): void {}

@@ -45,10 +45,6 @@ const queue = section(
           ? undefined
           : 'allowed are letters, digits, "_" and "-", at most 50',
     ).prefault('cachewright'),
-    shards: integer(
-      { min: 1, max: 64 },
-      'Queues the work is spread over, each in its own slot of a Redis Cluster. Drain the queue before changing it.',
-    ).default(1),
     concurrency: integer(
       { min: 1, max: 1_000 },
       'Chunks a worker process has in hand at once. More hides the latency of sources; each holds up to `queue.maxChunkBytes` and what it fetched in memory.',

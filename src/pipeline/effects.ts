@@ -28,7 +28,9 @@ function createParseEffect(parse: Parse): Effect {
     const results = runs.map((run) => parse(run.message));
     const take = (settled: readonly ParseResult[]): EffectOutcome[] =>
       runs.map((run, index) => outcomeOf(run, settled[index]));
-    return areSettled(results) ? take(results) : Promise.all(results.map(async (result) => result)).then(take);
+    return areSettled(results)
+      ? take(results)
+      : Promise.all(results.map(async (result) => result)).then(take);
   };
 }
 

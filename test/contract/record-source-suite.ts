@@ -223,7 +223,7 @@ export function recordSourceSuite(name: string, open: (limits: GuardOptions) => 
 
     it('can be closed twice', async () => {
       await source.close();
-      await source.close();
+      await expect(source.close()).resolves.toBeUndefined();
     });
   });
 }

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { LogLines } from '../../examples/demo/log-lines.ts';
 import type { Look, TrailRecord } from '../../examples/demo/look.ts';
 import { createTour } from '../../examples/demo/travel.ts';
@@ -166,6 +166,7 @@ describe('a journey of the demo', () => {
   };
 
   it('is named with everything that was not as expected', async () => {
+    const screen = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
     const tour = createTour({ sender: { way: 'nothing', send: async () => arrived.message }, look, log });
     await tour.travel({
       title: 'an update',
@@ -175,6 +176,7 @@ describe('a journey of the demo', () => {
       ends: 'redisCached',
       value: { service: 's', id: '1', key: 'k_1', text: '{"new":true}' },
     });
+    screen.mockRestore();
     expect(tour.problems).toEqual([
       '1 an update: state is "superseded", expected was "redisCached"',
       '1 an update: failed attempts is 1, expected was 0',

@@ -65,9 +65,7 @@ describeWith(['postgres'], 'a Postgres source', () => {
     ]);
   });
 
-  it('reads a thousand ids with one query, and says absent for rows that are not there', async () => {
-    const before = await direct.query<{ calls: string }>('select 1');
-    expect(before.rowCount).toBe(1);
+  it('reads a thousand ids at once, and says absent for rows that are not there', async () => {
     const outcomes = await opened().fetchMany(requestsFor(1_001), never);
     expect(codes(outcomes).filter((code) => code === 'record')).toHaveLength(1_000);
     expect(codes(outcomes)[0]).toBe('absent');
@@ -162,6 +160,8 @@ describeWith(['postgres'], 'a Postgres source', () => {
     await drop();
     const [outcome] = await fetched;
     expect(outcome?.kind === 'failed' && outcome.error.details['outage']).toBe(true);
-    expect(codes(await fetchIds(source, '1'))).toEqual(['record']);
+    await waitFor(async () => codes(await fetchIds(source, '1'))[0] === 'record', {
+      what: 'a new connection',
+    });
   });
 });

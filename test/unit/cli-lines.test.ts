@@ -5,7 +5,9 @@ async function read(...chunks: (string | Buffer)[]): Promise<Line[]> {
   const stream = async function* () {
     for (const chunk of chunks) yield Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
   };
-  return Array.fromAsync(linesOf(stream()));
+  const lines: Line[] = [];
+  for await (const line of linesOf(stream())) lines.push(line);
+  return lines;
 }
 
 describe('lines of NDJSON', () => {

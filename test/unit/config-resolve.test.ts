@@ -35,7 +35,6 @@ describe('the configuration of the issue', () => {
     });
     expect(config.redis.cache.url).toBe('redis://127.0.0.1:6379');
     expect(config.queue).toMatchObject({
-      shards: 1,
       concurrency: 16,
       lockMs: 4_000,
       stalledIntervalMs: 3_000,
@@ -107,18 +106,18 @@ describe('the configuration of the issue', () => {
 describe('precedence', () => {
   it('is flag over environment over file over default, and each value says where it is from', () => {
     const { config, sourceOf } = resolve({
-      input: { http: { port: 1, host: 'localhost' }, queue: { shards: 2 }, log: { level: 'warn' } },
-      env: { CACHEWRIGHT_HTTP_PORT: '2', CACHEWRIGHT_QUEUE_SHARDS: '3' },
-      flags: { 'http.port': '3', 'queue.shards': undefined },
+      input: { http: { port: 1, host: 'localhost' }, queue: { concurrency: 2 }, log: { level: 'warn' } },
+      env: { CACHEWRIGHT_HTTP_PORT: '2', CACHEWRIGHT_QUEUE_CONCURRENCY: '3' },
+      flags: { 'http.port': '3', 'queue.concurrency': undefined },
     });
-    expect([config.http.port, config.queue.shards, config.log.level, config.log.format]).toEqual([
+    expect([config.http.port, config.queue.concurrency, config.log.level, config.log.format]).toEqual([
       3,
       3,
       'warn',
       'json',
     ]);
     expect(sourceOf(['http', 'port'])).toBe('flag --http-port');
-    expect(sourceOf(['queue', 'shards'])).toBe('env CACHEWRIGHT_QUEUE_SHARDS');
+    expect(sourceOf(['queue', 'concurrency'])).toBe('env CACHEWRIGHT_QUEUE_CONCURRENCY');
     expect(sourceOf(['log', 'level'])).toBe('file c.json');
     expect(sourceOf(['log', 'format'])).toBe('default');
     expect(sourceOf(['http'])).toBe('file c.json');

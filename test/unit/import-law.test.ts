@@ -104,10 +104,9 @@ describe('the import law', () => {
   });
 
   it('has a planted violation for each of its rules', async () => {
-    const { default: config } = (await import('../../.dependency-cruiser.cjs' as string)) as {
-      default: { forbidden: { name: string }[] };
-    };
-    expect(Object.keys(planted)).toEqual(config.forbidden.map(({ name }) => name));
+    const { href } = new URL('../../.dependency-cruiser.cjs', import.meta.url);
+    const config: { default: { forbidden: { name: string }[] } } = await import(href);
+    expect(Object.keys(planted)).toEqual(config.default.forbidden.map(({ name }) => name));
   });
 
   it('drivers are found behind types and behind dynamic imports', () => {

@@ -37,7 +37,7 @@ beforeAll(() => {
   writeFileSync(join(dir, 'two.json'), JSON.stringify({ ...config, kafka: twoTopics }));
 });
 
-describe.concurrent('wrong usage', () => {
+describe('wrong usage', () => {
   it.each([
     ['no command', [], 'Usage: cachewright'],
     ['an unknown command', ['strat'], 'Did you mean start?'],
@@ -77,7 +77,7 @@ describe.concurrent('wrong usage', () => {
   });
 });
 
-describe.concurrent('a command without servers', () => {
+describe('a command without servers', () => {
   it('prints help and version on stdout and ends with 0', async () => {
     expect(await runCli(['--help'])).toMatchObject({ code: 0, stderr: '' });
     expect(await runCli(['trail', '--help'])).toMatchObject({ code: 0, stderr: '' });
@@ -122,14 +122,14 @@ describe.concurrent('a command without servers', () => {
     });
   });
 
-  it.each([
+  it.concurrent.each([
     ['doctor', ['doctor']],
     ['get', ['get', 'productInfoService', '200']],
     ['try', ['try', '{"serviceId":"productInfoService","id":200}']],
     ['ingest', ['ingest', '-']],
     ['publish', ['publish', '{}']],
     ['init --from-topic', ['init', '--from-topic', 'cache-message', '-o', 'new.mjs']],
-  ])('%s ends with 69 when what it needs does not answer', { timeout: 30_000 }, async (_name, args) => {
+  ])('%s ends with 69 when what it needs does not answer', async (_name, args) => {
     const { code, stderr, stdout } = await runCli(args, { cwd: dir, input: '{}\n' });
     expect(`${stderr}${stdout}`).toContain('cannot be reached');
     expect(`${stderr}${stdout}`).not.toContain('hunter2');

@@ -1,0 +1,193 @@
+/** The product as a whole, for end-to-end tests: in this process, or as a command of its own, on servers of the test. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Queue } from 'bullmq';
+import { openSqliteAuditReader } from '../../src/adapters/sqlite-audit.ts';
+import { DEAD_LETTER_QUEUE } from '../../src/adapters/bullmq-dead-letters.ts';
+import { type App, createApp, QUEUE } from '../../src/app/app.ts';
+import { resolveConfig } from '../../src/config/resolve.ts';
+import type { ConfigInput } from '../../src/config/schema.ts';
+import type { DeadLetter } from '../../src/core/ports.ts';
+import type { AuditRecord } from '../../src/core/trail.ts';
+import { type CliProcess, type CliResult, startCli } from './cli.ts';
+import { rememberingLog } from './ingest.ts';
+import { privateDir, waitFor } from './servers/process.ts';
+import { uniqueName } from './servers/shared.ts';
+
+/** States a message ends in. */
+export const FINAL: ReadonlySet<string> = new Set([
+  'redisCached',
+  'evicted',
+  'superseded',
+  'ignored',
+  'rejected',
+  'gaveUp',
+]);
+
+/** The original's service and one with counters, both inline. */
+export const inlineServices = {
+  productInfoService: {
+    source: { type: 'inline' },
+    key: 'product_info_{id}',
+    version: { from: 'record', field: 'modifiedTime', kind: 'time', missing: 'timestamp' },
+  },
+  stockService: {
+    source: { type: 'inline' },
+    key: 'stock_{id}',
+    version: { from: 'record', field: 'version', kind: 'counter' },
+  },
+} as const satisfies ConfigInput['services'];
+
+/** A configuration of its own on shared or private servers: fresh queue, group, audit file and port. */
+export function aConfig(redisUrl: string, more: ConfigInput = {}) {
+  const { kafka } = more;
+  return {
+    services: inlineServices,
+    http: { port: 0 },
+    ...more,
+    ...(kafka !== undefined && { kafka: { groupId: uniqueName('group'), ...kafka } }),
+    redis: { url: redisUrl, ...more.redis },
+    queue: { prefix: uniqueName('app'), ...more.queue },
+    audit: { url: `sqlite:${join(privateDir('audit'), 'audit.db')}`, ...more.audit },
+  } satisfies ConfigInput;
+}
+
+export type TestConfig = ReturnType<typeof aConfig>;
+
+/** What can be seen of a run from outside, whoever runs it. */
+export interface Books {
+  /** Every row on record, oldest first. */
+  rows(): Promise<AuditRecord[]>;
+  /** Waits until so many messages are on record as final, and returns every row. */
+  finals(messages: number, timeoutMs?: number): Promise<AuditRecord[]>;
+  /** Waits until so many dead letters lie in their queue, and returns them by message id. */
+  deadLetters(count: number): Promise<ReadonlyMap<string, DeadLetter>>;
+  /** Jobs of the queue of chunks that are not finished. */
+  openJobs(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Reads the audit file and the queues over connections of its own. */
+export function openBooks(config: TestConfig): Books {
+  const file = config.audit.url.slice('sqlite:'.length);
+  const { hostname: host, port } = new URL(config.redis.url ?? '');
+  const open = <Data>(name: string): Queue<Data> => {
+    const queue = new Queue<Data>(name, {
+      connection: { host, port: Number(port) },
+      prefix: `{${config.queue.prefix}}`,
+    });
+    queue.on('error', () => undefined);
+    return queue;
+  };
+  const letters = open<DeadLetter>(DEAD_LETTER_QUEUE);
+  const chunks = open<unknown>(QUEUE);
+
+  const read = async <Result>(
+    work: (reader: ReturnType<typeof openSqliteAuditReader>) => Promise<Result>,
+  ): Promise<Result> => {
+    const reader = openSqliteAuditReader(file);
+    try {
+      return await work(reader);
+    } finally {
+      await reader.close();
+    }
+  };
+  const rows = (): Promise<AuditRecord[]> => read((reader) => reader.find({ limit: 10_000_000 }));
+  return {
+    rows,
+    finals: (messages, timeoutMs = 60_000) =>
+      waitFor(
+        async () => {
+          if ((await read((reader) => reader.count())) < messages) return undefined;
+          const found = await rows();
+          const ended = new Set(found.filter(({ state }) => FINAL.has(state)).map(({ message }) => message));
+          return ended.size >= messages ? found : undefined;
+        },
+        { what: `${messages} messages to be on record as final`, timeoutMs, everyMs: 100 },
+      ),
+    async deadLetters(count) {
+      const found = await waitFor(
+        async () => {
+          const jobs = await letters.getJobs(['waiting'], 0, -1, true);
+          return jobs.length >= count ? jobs : undefined;
+        },
+        { what: `${count} dead letters`, everyMs: 100 },
+      );
+      return new Map(found.map(({ data }) => [data.message, data]));
+    },
+    openJobs: () => chunks.getJobCountByTypes('waiting', 'active', 'delayed', 'paused', 'prioritized'),
+    close: async () => void (await Promise.all([letters.close(), chunks.close()])),
+  };
+}
+
+export interface RunningApp extends Books {
+  readonly app: App;
+  readonly url: string;
+  readonly log: ReturnType<typeof rememberingLog>;
+}
+
+/** Starts the product in this process. */
+export async function startApp(config: TestConfig): Promise<RunningApp> {
+  const log = rememberingLog();
+  const app = createApp(resolveConfig({ input: config, env: {} }).config, { log });
+  await app.start();
+  const books = openBooks(config);
+  return {
+    app,
+    url: app.url,
+    log,
+    ...books,
+    async close() {
+      await app.close();
+      await books.close();
+    },
+  };
+}
+
+/** `cachewright start` in a process of its own. */
+export interface Service {
+  readonly process: CliProcess;
+  /** Waits until it says that it is ready, and returns its address. */
+  ready(timeoutMs?: number): Promise<string>;
+  /** Waits for words on its stderr. */
+  says(pattern: RegExp, timeoutMs?: number): Promise<RegExpExecArray>;
+  signal(signal: NodeJS.Signals): void;
+  /** Its end, by itself or by -9. */
+  kill(): Promise<CliResult>;
+}
+
+/** Starts the command; the configuration is written as JSON, whatever it holds. */
+export function startService(config: unknown, args: readonly string[] = []): Service {
+  const file = join(privateDir('config'), 'cachewright.config.json');
+  writeFileSync(file, JSON.stringify(config));
+  const started = startCli(['start', '--config', file, '--json', ...args], { cwd: join(file, '..') });
+  let isOver = false;
+  void started.ended.then(() => (isOver = true));
+  const wait = async <Found>(look: () => Found | null, what: string, timeoutMs = 30_000): Promise<Found> => {
+    const found = await waitFor(() => look() ?? (isOver ? 'over' : null), { what, timeoutMs }).catch(
+      (error: unknown) => {
+        throw new Error(`${String(error)}\n${started.stderr()}`);
+      },
+    );
+    if (found === 'over') throw new Error(`the service ended before ${what}:\n${started.stderr()}`);
+    return found as Found;
+  };
+  const signal = (name: NodeJS.Signals): void => void (isOver || started.child.kill(name));
+  return {
+    process: started,
+    async ready(timeoutMs) {
+      const line = await wait(
+        () => /^\{"ready":true.*$/m.exec(started.stdout()),
+        'the service to be ready',
+        timeoutMs,
+      );
+      return (JSON.parse(line[0]) as { url: string }).url;
+    },
+    says: (pattern, timeoutMs) => wait(() => pattern.exec(started.stderr()), `it to say ${pattern}`, timeoutMs),
+    signal,
+    kill() {
+      signal('SIGKILL');
+      return started.ended;
+    },
+  };
+}
