@@ -4,7 +4,8 @@
  */
 import type { EventEmitter } from 'node:events';
 import { monotonicFactory } from 'ulid';
-import type { App, Parts } from './app/app.ts';
+import type { App } from './app/app.ts';
+import type { Parts } from './app/parts.ts';
 import type { CachewrightEvents } from './app/events.ts';
 import { resolveConfig } from './config/resolve.ts';
 import type { Config, ConfigInput } from './config/schema.ts';

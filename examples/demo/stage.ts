@@ -50,9 +50,8 @@ export async function buildStage(
 }
 
 async function raiseRedis(ending: Ending): Promise<RedisServer> {
-  const missing = await bringPackage();
-  if (missing.length > 0) {
-    throw new Error(`The demo needs Redis, and cannot install it here. As root: ${installCommand(missing)}`);
+  if (missingOf(['redis-server']).length > 0) {
+    await progress('Redis from its Debian package; no system service is started', async () => installRedis());
   }
   const redis = await progress('Redis, private, with an append-only file', () =>
     startRedis({ appendonly: true }),
@@ -61,11 +60,10 @@ async function raiseRedis(ending: Ending): Promise<RedisServer> {
   return redis;
 }
 
-async function bringPackage(): Promise<ReturnType<typeof ensure>> {
-  if (missingOf(['redis-server']).length === 0) return [];
-  return progress('Redis from the Debian package (no system service is started)', async () =>
-    ensure(['redis-server']),
-  );
+function installRedis(): void {
+  const missing = ensure(['redis-server']);
+  if (missing.length === 0) return;
+  throw new Error(`The demo needs Redis, and cannot install it here. As root: ${installCommand(missing)}`);
 }
 
 async function raiseKafka(ending: Ending): Promise<KafkaCluster | undefined> {

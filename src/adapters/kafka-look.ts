@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Admin, Kafka } from 'kafkajs';
+import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import {
   createKafkaClient,
   describeBrokers,
@@ -43,10 +43,8 @@ export interface KafkaLook {
   close(): Promise<void>;
 }
 
-/** Kafka has no error code in our sense on a connection that is refused; one more try is enough for a look. */
+/** A person waits for the answer: one more try is enough. */
 const RETRIES = 1;
-/** kafkajs's `ConfigResourceTypes.BROKER`, which an ES module cannot import by name. */
-const BROKER = 4;
 
 export function createKafkaLook(options: KafkaConnectionOptions): KafkaLook {
   const kafka = createKafkaClient(options);
@@ -85,7 +83,7 @@ async function versionOf(admin: Admin, broker: number): Promise<string> {
   try {
     const { resources } = await admin.describeConfigs({
       includeSynonyms: false,
-      resources: [{ type: BROKER, name: String(broker) }],
+      resources: [{ type: kafkajs.ConfigResourceTypes.BROKER, name: String(broker) }],
     });
     const entries = resources[0]?.configEntries ?? [];
     const protocol = entries.find(({ configName }) => configName === 'inter.broker.protocol.version');

@@ -1,168 +1,13 @@
-import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
-import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
-import { createAuditThread } from '../adapters/audit-thread.ts';
-import { queueKeys } from '../adapters/bullmq-closing-script.ts';
-import { createDeadLetterMover } from '../adapters/bullmq-dead-letters.ts';
-import { createChunkQueue } from '../adapters/bullmq-queue.ts';
-import { createChunkWorker } from '../adapters/bullmq-worker.ts';
-import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
-import { createRedisTier } from '../adapters/redis-tier.ts';
 import type { Config } from '../config/schema.ts';
-import { systemClock } from '../core/clock.ts';
 import { reasonOf } from '../core/errors.ts';
 import type { Clock, Log } from '../core/ports.ts';
-import { createSubmit } from '../ingest/submit.ts';
-import { createAttempt } from '../pipeline/attempt.ts';
-import { createEffects } from '../pipeline/effects.ts';
-import { createExecutor } from '../pipeline/executor.ts';
-import { createParse, type Parse } from '../pipeline/parse.ts';
-import { createReader } from '../read/reader.ts';
 import { createServer, type HttpServer } from '../server/server.ts';
-import { type Connections, openConnections } from './connections.ts';
-import { type AppEvents, announce, type CachewrightEvents, createEvents } from './events.ts';
+import { type CachewrightEvents } from './events.ts';
 import { type KafkaIngest, startKafkaIngest } from './kafka-ingest.ts';
-import { createLog } from './log.ts';
 import { checkRedisRoles } from './redis-roles.ts';
-import { compileMappings, compileServices } from './services.ts';
 import { createView } from './view.ts';
-
-/** BullMQ's name of the queue of chunks. */
-export const QUEUE = 'changes';
-
-/** Runs of one call of an effect, and about how many bytes of records. */
-const MAX_GROUP_RUNS = 500;
-const MAX_GROUP_BYTES = 4 * 1024 ** 2;
-
-/** All parts of a process, built and not yet started. */
-export type Parts = ReturnType<typeof buildParts>;
-
-/** The hash-tagged prefix of every key of the queue: all share one slot of a Redis Cluster. */
-export function queuePrefix(config: Config): string {
-  return `{${config.queue.prefix}}`;
-}
-
-/** A name for this process that no other has: host, process, and a few letters for hosts that re-use process ids. */
-function instanceName(): string {
-  return `${hostname()}-${process.pid}-${randomUUID().slice(0, 4)}`;
-}
-
-export function buildParts(config: Config, overrides: { readonly clock?: Clock; readonly log?: Log } = {}) {
-  const clock = overrides.clock ?? systemClock();
-  const log = overrides.log ?? createLog(config.log);
-  const instance = instanceName();
-  const chart = compileChart(changeMessage);
-  const machine = machineName(chart);
-  const prefix = queuePrefix(config);
-  const keys = queueKeys(prefix, QUEUE);
-  const events = createEvents();
-  const services = compileServices(config, clock);
-  const mappingOf = compileMappings(config);
-  const parse = createParse({ services, mappingOf, limits: config.limits, clock });
-  const connections = openConnections(config, instance, clock, log);
-  const localTier = createKeyvLocalTier({ ...config.local, clock });
-  const redisTier = createRedisTier({ redis: connections.cache });
-  const queue = createChunkQueue({
-    redis: connections.queue,
-    prefix,
-    name: QUEUE,
-    keep: config.queue.keepCompleted,
-    log,
-  });
-  const limits = {
-    maxChunkMessages: config.queue.maxChunkMessages,
-    maxChunkBytes: config.queue.maxChunkBytes,
-  };
-  const submit = createSubmit({ queue, machine, limits });
-  const audit = createAuditThread({
-    file: config.audit.url.slice('sqlite:'.length),
-    redisUrl: config.redis.url,
-    outbox: keys.auditOutbox,
-    connectTimeoutMs: 5_000,
-    commandTimeoutMs: config.redis.commandTimeoutMs,
-    onLag: () => undefined,
-    onDefect: (defect) =>
-      log.error({ ...defect }, 'an audit entry could not be read; its text is kept among the defects'),
-    onError: (error) => log.warn({ code: error.code }, error.message),
-  });
-  const mover = createDeadLetterMover({
-    redis: connections.queue,
-    connection: connections.blocking,
-    prefix,
-    outbox: keys.deadOutbox,
-    clock,
-    log,
-  });
-  const reader = createReader({ localTier, redisTier, clock });
-  return {
-    config,
-    clock,
-    log,
-    instance,
-    machine,
-    chart,
-    prefix,
-    keys,
-    events,
-    services,
-    mappingOf,
-    parse,
-    connections,
-    localTier,
-    redisTier,
-    queue,
-    limits,
-    submit,
-    audit,
-    mover,
-    reader,
-  };
-}
-
-function buildWorker(parts: Parts) {
-  const { config, chart, clock, log, parse, events, mover, connections, queue } = parts;
-  const executor = createExecutor({
-    chart,
-    effects: createEffects(parts),
-    clock,
-    log,
-    maxGroupRuns: MAX_GROUP_RUNS,
-    maxGroupBytes: MAX_GROUP_BYTES,
-    effectTimeoutMs: config.worker.effectTimeoutMs,
-    defaultRetry: {
-      attempts: 5,
-      backoff: { initialMs: 500, factor: 2, maxMs: 60_000, jitter: 0.2 },
-      horizonMs: 3_600_000,
-    },
-  });
-  const attempt = createAttempt({
-    chart,
-    executor,
-    parse,
-    clock,
-    log,
-    onClosed: (closed) => {
-      announce(events, log, config.log.messages, closed);
-      if (closed.runs.some((run) => run.state === 'rejected' || run.state === 'gaveUp')) mover.wake();
-    },
-  });
-  return createChunkWorker(
-    {
-      connection: connections.blocking,
-      scripts: connections.queue,
-      queue: QUEUE,
-      prefix: parts.prefix,
-      name: parts.instance,
-      concurrency: config.queue.concurrency,
-      lockMs: config.queue.lockMs,
-      stalledIntervalMs: config.queue.stalledIntervalMs,
-      enqueue: (chunks) => queue.enqueue(chunks),
-      clock,
-      log,
-    },
-    attempt,
-  );
-}
+import { buildParts, type Parts } from './parts.ts';
+import { buildWorker } from './worker.ts';
 
 /** A running process: what `createCachewright` gives, and what the commands steer. */
 export interface App {
@@ -215,7 +60,7 @@ class RunningApp implements App {
     event: Name,
     listener: (...args: CachewrightEvents[Name]) => void,
   ): void {
-    (this.parts.events as AppEvents).on(event, listener as never);
+    this.parts.events.on(event, listener as never);
   }
 
   async start(): Promise<void> {
@@ -295,5 +140,3 @@ class RunningApp implements App {
     parts.events.emit('closed');
   }
 }
-
-export type { Connections, Parse };

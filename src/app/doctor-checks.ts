@@ -31,13 +31,21 @@ export async function checkDependencies(config: Config, clock: Clock, log: Log):
 async function checkAuditStore({ audit }: Config): Promise<readonly Finding[]> {
   const file = audit.url.slice('sqlite:'.length);
   try {
-    const reader = openSqliteAuditReader(file);
-    const rows = await reader.count().finally(async () => reader.close());
+    const rows = await countRows(file);
     return [ok('audit', `${file}: ${rows} row(s)`), ...(await checkWritable(file, file))];
   } catch (thrown) {
     if (!(thrown instanceof CachewrightError) || thrown.code !== 'E_NOT_FOUND') throw thrown;
     const unwritable = await checkWritable(dirname(file), file);
     return unwritable.length > 0 ? unwritable : [ok('audit', `${file} is made at the first start`)];
+  }
+}
+
+async function countRows(file: string): Promise<number> {
+  const reader = openSqliteAuditReader(file);
+  try {
+    return await reader.count();
+  } finally {
+    await reader.close();
   }
 }
 

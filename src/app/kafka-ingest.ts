@@ -4,7 +4,7 @@ import type { KafkaConfig } from '../config/schema.ts';
 import { createBackPressure, type Gauge, queueGauges } from '../ingest/back-pressure.ts';
 import { createHandOff } from '../ingest/hand-off.ts';
 import { createStallWatch } from '../ingest/stall-watch.ts';
-import type { Parts } from './app.ts';
+import type { Parts } from './parts.ts';
 import { kafkaConnection } from './kafka-connection.ts';
 
 /** The ingest role of a process: a consumer, the hand-off behind it, and the watch over both. */

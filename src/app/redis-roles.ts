@@ -1,6 +1,6 @@
 import type { RedisClient } from '../adapters/redis-connection.ts';
 import { fail } from '../core/errors.ts';
-import type { Parts } from './app.ts';
+import type { Parts } from './parts.ts';
 
 /** What Redis says of itself, by INFO only: it needs no right to read its configuration. */
 export async function redisInfo(redis: RedisClient): Promise<ReadonlyMap<string, string>> {

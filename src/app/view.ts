@@ -1,10 +1,10 @@
-import { Queue } from 'bullmq';
 import { DEAD_LETTER_QUEUE } from '../adapters/bullmq-dead-letters.ts';
+import { openQueueViews } from '../adapters/bullmq-views.ts';
 import { createIdempotency } from '../adapters/redis-idempotency.ts';
-import { fail, reasonOf } from '../core/errors.ts';
+import { fail } from '../core/errors.ts';
 import { formatVersion } from '../core/version.ts';
 import type { AppView } from '../server/app-view.ts';
-import { type Parts, QUEUE } from './app.ts';
+import { QUEUE, type Parts } from './parts.ts';
 import { durabilityOf } from './redis-roles.ts';
 
 /** What the HTTP server sees of a process. */
@@ -14,10 +14,10 @@ export function createView(
 ): AppView {
   const { connections, prefix, services, reader, parse, submit, audit, log } = parts;
   const idempotency = createIdempotency(connections.queue, prefix);
-  const queues = [QUEUE, DEAD_LETTER_QUEUE].map((name) => {
-    const queue = new Queue(name, { connection: connections.blocking, prefix });
-    queue.on('error', (error) => log.debug({ reason: reasonOf(error) }, 'queue board connection'));
-    return queue;
+  const queues = openQueueViews([QUEUE, DEAD_LETTER_QUEUE], {
+    connection: connections.blocking,
+    prefix,
+    log,
   });
   return {
     instance: parts.instance,

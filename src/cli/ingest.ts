@@ -2,7 +2,7 @@ import { changeMessage, compileChart, machineName } from '../../machines/index.t
 import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import type { RedisClient } from '../adapters/redis-connection.ts';
 import { createRedisMarks } from '../adapters/redis-mark.ts';
-import { QUEUE, queuePrefix } from '../app/app.ts';
+import { QUEUE, queuePrefix } from '../app/parts.ts';
 import type { Config } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
 import { createBackPressure, queueGauges } from '../ingest/back-pressure.ts';

@@ -2,7 +2,6 @@
  * The hand-off that loses nothing: cut a batch into chunks, enqueue them, move the mark, commit. In this order, so that
  * a crash anywhere only repeats what the fence answers with `same`.
  */
-import { chunkOf } from '../core/chunk.ts';
 import { fail } from '../core/errors.ts';
 import type {
   BatchHandler,
@@ -11,18 +10,16 @@ import type {
   Clock,
   Log,
   MarkStore,
-  QueuedChunk,
   SourceBatch,
   SourceRecord,
 } from '../core/ports.ts';
 import type { BackPressure } from './back-pressure.ts';
-import { chunkId, chunkName } from './chunk-id.ts';
 import { type ChunkLimits, cut } from './cut.ts';
 import { paused, rest, untilDone, type WaitOptions, whileBeating } from './keep-alive.ts';
 import type { Decision, DecisionKind } from './mark.ts';
-import { recheckAll } from './recheck.ts';
+import { createRecheck } from './recheck.ts';
 import { TakenPartition } from './taken-partition.ts';
-import { sizeOfRecord, toMessage } from './to-message.ts';
+import { sizeOfRecord, toChunk } from './to-chunk.ts';
 
 /** Past facts, for counters. */
 export type IngestEvent = { readonly topic: string; readonly partition: number } & (
@@ -67,9 +64,17 @@ const CHUNKS_PER_ENQUEUE = 8;
 const PRESSURE_LOOK_MS = 250;
 /** After a pause this long the log may be another one: compare again. Milliseconds. */
 const LONG_PAUSE_MS = 5_000;
+/** What a batch is handed over with. */
+interface Context extends HandOffOptions {
+  /** How often the marks' Redis, which is the queue's, was away. */
+  readonly returns: () => number;
+}
+
 export function createHandOff(options: HandOffOptions): HandOff {
   const { source, clock, log, marks } = options;
   const closed = new AbortController();
+  let returns = 0;
+  const context: Context = { ...options, returns: () => returns };
   const partitions = new Map<string, TakenPartition>();
   const taken = (topic: string, partition: number): TakenPartition => {
     const name = `${topic}/${partition}`;
@@ -77,26 +82,18 @@ export function createHandOff(options: HandOffOptions): HandOff {
     partitions.set(name, found);
     return found;
   };
-  const recheck = (reason: string, isForced: boolean): Promise<void> =>
-    recheckAll(
-      {
-        source,
-        taken,
-        onTaken: (state, decision) => tellTaken(options, state, decision),
-        clock,
-        log,
-        signal: closed.signal,
-      },
-      reason,
-      isForced,
-    );
+  const onTaken = (state: TakenPartition, decision: Decision): void => tellTaken(options, state, decision);
+  const recheck = createRecheck({ source, taken, onTaken, clock, log, signal: closed.signal });
   const stopListening = [
-    marks.onReturn((reason) => void recheck(reason, true)),
+    marks.onReturn((reason) => {
+      returns += 1;
+      void recheck(reason, true);
+    }),
     source.onAssigned(() => void recheck('joined', false)),
   ];
 
   return {
-    handle: (batch) => handleBatch(options, batch, taken(batch.topic, batch.partition)),
+    handle: (batch) => handleBatch(context, batch, taken(batch.topic, batch.partition)),
     recheck: (reason) => recheck(reason, true),
     async close() {
       for (const stop of stopListening) stop();
@@ -106,54 +103,65 @@ export function createHandOff(options: HandOffOptions): HandOff {
   };
 }
 
-async function handleBatch(
-  options: HandOffOptions,
-  batch: SourceBatch,
-  state: TakenPartition,
-): Promise<void> {
-  const entered = await whileBeating(batch, options.clock, state.enter());
+async function handleBatch(context: Context, batch: SourceBatch, state: TakenPartition): Promise<void> {
+  const entered = await whileBeating(batch, context.clock, state.enter());
   if (!entered.ok) throw entered.error;
   try {
-    await handOver(options, batch, state);
+    await handOver(context, batch, state);
   } finally {
     entered.value();
   }
 }
 
-async function handOver(options: HandOffOptions, batch: SourceBatch, state: TakenPartition): Promise<void> {
-  const waits = waitOptions(options, batch, state);
+async function handOver(context: Context, batch: SourceBatch, state: TakenPartition): Promise<void> {
+  const waits = waitOptions(context, batch, state);
   const first = batch.records[0];
   if (first === undefined) return;
   // Going backwards within a generation: the source lost its place, or offers again what failed.
-  if (!state.isTaken(batch.generation) || BigInt(first.offset) < state.next) {
-    await take(options, batch, state, waits);
-    if (BigInt(first.offset) > state.next) return batch.seek(String(state.next));
+  if (!state.isTaken(batch.generation) || BigInt(first.offset) < state.next)
+    await take(context, batch, state, waits);
+  if (BigInt(first.offset) > state.next && !state.isPlaced) {
+    // Or a gap that compaction left; then the same batch comes once more.
+    state.isPlaced = true;
+    return batch.seek(String(state.next));
   }
+  state.isPlaced = true;
   const records =
     BigInt(first.offset) < state.next
       ? batch.records.filter(({ offset }) => BigInt(offset) >= state.next)
       : batch.records;
-  for (const part of inParts(cut(records, sizeOfRecord, options.limits))) {
-    await underPressure(options, batch, waits);
-    const last = part.at(-1)?.at(-1)?.offset ?? first.offset;
-    const chunks = part.map((records) => toChunk(options, batch, state.epoch, records));
-    await untilDone(batch, 'enqueueing', () => options.queue.enqueue(chunks), waits);
-    if (!(await untilDone(batch, 'moving the mark', () => state.moveTo(last), waits))) {
-      return yieldMark(options, batch, state, waits);
-    }
-    const messages = part.reduce((sum, { length }) => sum + length, 0);
-    options.events({
-      kind: 'enqueued',
-      topic: batch.topic,
-      partition: batch.partition,
-      messages,
-      chunks: part.length,
-    });
+  for (const part of inParts(cut(records, sizeOfRecord, context.limits))) {
+    await underPressure(context, batch, waits);
+    if (!(await enqueue(context, batch, state, part, waits))) return yieldMark(context, batch, state, waits);
     await batch.heartbeat();
   }
-  const committed = await whileBeating(batch, options.clock, batch.commit(String(state.next - 1n)));
+  const committed = await whileBeating(batch, context.clock, batch.commit(String(state.next - 1n)));
   if (!committed.ok) throw committed.error;
   state.acknowledge(String(state.next));
+}
+
+/** Chunks into the queue, then the mark behind them. False when another consumer moved the mark. */
+async function enqueue(
+  context: Context,
+  batch: SourceBatch,
+  state: TakenPartition,
+  part: readonly (readonly SourceRecord[])[],
+  waits: WaitOptions,
+): Promise<boolean> {
+  const { queue, returns, events } = context;
+  const { topic, partition } = batch;
+  const at = { group: context.source.groupId, topic, partition, epoch: state.epoch };
+  const chunks = part.map((records) => toChunk(records, at, context.machine));
+  const last = part.at(-1)?.at(-1)?.offset ?? '';
+  for (let before = -1; before !== returns(); ) {
+    // A Redis that was away between the two may have lost the chunks and kept the mark: both once more.
+    before = returns();
+    await untilDone(batch, 'enqueueing', () => queue.enqueue(chunks), waits);
+    if (!(await untilDone(batch, 'moving the mark', () => state.moveTo(last), waits))) return false;
+  }
+  const messages = part.reduce((sum, { length }) => sum + length, 0);
+  events({ kind: 'enqueued', topic, partition, messages, chunks: part.length });
+  return true;
 }
 
 /** Another consumer moved the mark: nothing of this batch is committed; go on where the mark stands now. */
@@ -222,25 +230,6 @@ function waitOptions(
       events({ kind: 'resumed', topic, partition, waitedMs });
     },
   };
-}
-
-function toChunk(
-  { source, machine }: HandOffOptions,
-  { topic, partition }: SourceBatch,
-  epoch: number,
-  records: readonly SourceRecord[],
-): QueuedChunk {
-  const stream = `${topic}-${partition}`;
-  const place = {
-    group: source.groupId,
-    topic,
-    partition,
-    epoch,
-    first: records[0]?.offset ?? '',
-    last: records.at(-1)?.offset ?? '',
-  };
-  const messages = records.map((record) => toMessage(record, stream, epoch));
-  return { id: chunkId(place), name: chunkName(place), data: chunkOf(messages, machine) };
 }
 
 function* inParts<T>(items: readonly T[]): Generator<readonly T[]> {

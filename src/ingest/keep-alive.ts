@@ -29,12 +29,21 @@ export async function whileBeating<T>(
     (error: unknown): Outcome<T> => ({ ok: false, error }),
   );
   for (;;) {
-    const stop = new AbortController();
-    const winner = await Promise.race([settled, clock.sleep(BEAT_MS, stop.signal)]);
-    stop.abort();
+    const winner = await Promise.race([settled, nextBeat(clock)]);
     if (winner !== undefined) return winner;
     await batch.heartbeat();
   }
+}
+
+const beats = new WeakMap<Clock, Promise<void>>();
+
+/** Shared by all who wait, since most waits are over long before it: a timer each would cost more than the wait. */
+function nextBeat(clock: Clock): Promise<void> {
+  const known = beats.get(clock);
+  if (known !== undefined) return known;
+  const beat = clock.sleep(BEAT_MS).finally(() => beats.delete(clock));
+  beats.set(clock, beat);
+  return beat;
 }
 
 /** Sleeps with heartbeats; rejects with `E_ABORTED` when the partition is lost or the source closes. */

@@ -2,12 +2,14 @@
  * Compares mark and commit of partitions that have no batch at hand. Without it an idle partition whose mark was rolled
  * back would keep its lost messages until somebody sends the next one.
  */
+import { backoffMs, type BackoffRule } from '../core/backoff.ts';
 import { asError } from '../core/errors.ts';
 import type { ChangeSource, Clock, Log } from '../core/ports.ts';
 import { type Decision, LOUD } from './mark.ts';
 import type { TakenPartition } from './taken-partition.ts';
 
-const RETRY_MS = 1_000;
+/** A store that has just come back often goes away again, and a topic that is gone may stay so. */
+const RETRY: BackoffRule = { initialMs: 500, factor: 2, maxMs: 10_000, jitter: 0.2 };
 
 export interface RecheckOptions {
   readonly source: Pick<ChangeSource, 'assignments' | 'partition'>;
@@ -20,31 +22,51 @@ export interface RecheckOptions {
 }
 
 /**
- * Looks at every assigned partition that was not compared in its generation, until that worked for each.
+ * Makes a function that looks at every assigned partition which was not compared in its generation, until that worked
+ * for each. A call during a pass makes that pass go round once more.
  *
- * @param isForced looks at the others too
+ * `isForced`: looks at those that were compared, too.
  */
-export async function recheckAll(options: RecheckOptions, reason: string, isForced: boolean): Promise<void> {
-  const { source, clock, log, signal } = options;
-  const assigned = () =>
-    source
-      .assignments()
-      .flatMap(({ topic, partitions }) => partitions.map((partition) => [topic, partition] as const));
-  if (isForced) for (const [topic, partition] of assigned()) options.taken(topic, partition).release();
-  log.debug({ reason }, 'comparing marks and commits of all assigned partitions');
-  while (!signal.aborted) {
+export function createRecheck(options: RecheckOptions): (reason: string, isForced: boolean) => Promise<void> {
+  let pass: Promise<void> | undefined;
+  let isWanted = false;
+  const run = async (): Promise<void> => {
+    while (isWanted) {
+      isWanted = false;
+      await recheckAll(options);
+    }
+    pass = undefined;
+  };
+  return (reason, isForced) => {
+    options.log.debug({ reason }, 'comparing marks and commits of all assigned partitions');
+    if (isForced)
+      for (const [topic, partition] of assigned(options)) options.taken(topic, partition).release();
+    isWanted = true;
+    pass ??= run();
+    return pass;
+  };
+}
+
+async function recheckAll(options: RecheckOptions): Promise<void> {
+  const { clock, log, signal } = options;
+  for (let failures = 1; !signal.aborted; failures += 1) {
     const ends = await Promise.allSettled(
-      assigned().map(([topic, partition]) => recheckOne(options, topic, partition)),
+      assigned(options).map(([topic, partition]) => recheckOne(options, topic, partition)),
     );
     const failed = ends.find((end) => end.status === 'rejected');
     if (failed === undefined) return;
     log.warn(
-      { reason, err: asError(failed.reason).message },
+      { failures, err: asError(failed.reason).message },
       'marks and commits could not be compared; trying again',
     );
-    // A store that has just come back often goes away again.
-    await clock.sleep(RETRY_MS, signal).catch(() => undefined);
+    await clock.sleep(backoffMs(RETRY, failures, clock.random()), signal).catch(() => undefined);
   }
+}
+
+function assigned({ source }: RecheckOptions): (readonly [topic: string, partition: number])[] {
+  return source
+    .assignments()
+    .flatMap(({ topic, partitions }) => partitions.map((partition) => [topic, partition] as const));
 }
 
 async function recheckOne(options: RecheckOptions, topic: string, partition: number): Promise<void> {

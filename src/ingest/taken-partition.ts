@@ -26,6 +26,11 @@ export class TakenPartition {
   readonly partition: number;
   /** Next offset to enqueue. */
   next = 0n;
+  /**
+   * Whether the source is known to stand at `next`. A comparison may send it elsewhere while a batch from its old place is
+   * already on its way: of such a batch nothing may be enqueued.
+   */
+  isPlaced = false;
   #name: MarkName;
   #mark: Mark | null = null;
   #generation = UNTAKEN;
@@ -100,6 +105,7 @@ export class TakenPartition {
       this.#mark = decision.mark;
       this.#unnoted = '';
       this.next = BigInt(decision.from);
+      this.isPlaced = false;
       this.#generation = generation;
       this.#tell(decision, committed, mark);
       return decision;

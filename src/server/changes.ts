@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { ulid } from 'ulid';
@@ -13,10 +14,14 @@ import { sendProblem } from './problem.ts';
  * request: nothing is taken half. With `Idempotency-Key` a repeat gets the same ids and runs once.
  */
 export function changeRoutes(server: FastifyInstance, app: AppView, maxBodyBytes: number): void {
-  server.addContentTypeParser(
+  // No other type is read: a browser lets any web page post text/plain to the loopback without asking.
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser<Buffer>(
     ['application/json', 'application/x-ndjson', 'application/ndjson'],
-    { parseAs: 'string', bodyLimit: maxBodyBytes },
-    (_request, body, done) => done(null, body),
+    { parseAs: 'buffer', bodyLimit: maxBodyBytes },
+    // Decoding alone would put replacement characters for what is no UTF-8, and store a record nobody sent.
+    (_request, body, done) =>
+      isUtf8(body) ? done(null, body.toString('utf8')) : done(fail('E_MESSAGE_NOT_UTF8')),
   );
   server.post<{ Body: string | undefined }>('/v1/changes', async (request, reply) => {
     const texts = textsOf(request.body ?? '', request.headers['content-type'] ?? '');
@@ -49,20 +54,33 @@ function httpMessage(position: string, timestampMs: number, text: string): Messa
 /** The exact texts of the messages in a body. */
 function textsOf(body: string, contentType: string): string[] {
   const texts = contentType.includes('ndjson')
-    ? body.split('\n').filter((line) => line.trim() !== '')
+    ? body.split('\n').filter((line) => trimmed(line) !== '')
     : jsonTexts(body);
   if (texts.length === 0) throw fail('E_REQUEST_INVALID', { reason: 'the body holds no message' });
   return texts;
 }
 
 function jsonTexts(body: string): string[] {
-  if (!body.trimStart().startsWith('[')) return body.trim() === '' ? [] : [body.trim()];
+  const text = trimmed(body);
+  if (!text.startsWith('[')) return text === '' ? [] : [text];
   try {
     JSON.parse(body);
   } catch (thrown) {
     throw fail('E_REQUEST_INVALID', { reason: reasonOf(thrown) }, { cause: thrown });
   }
   return itemsAt(body, []);
+}
+
+/** Without the spaces that JSON allows around a value; `trim` would also take away a byte order mark. */
+function trimmed(text: string): string {
+  let [from, to] = [0, text.length];
+  while (from < to && isSpace(text.charCodeAt(from))) from += 1;
+  while (to > from && isSpace(text.charCodeAt(to - 1))) to -= 1;
+  return text.slice(from, to);
+}
+
+function isSpace(code: number): boolean {
+  return code === 32 || code === 10 || code === 13 || code === 9;
 }
 
 /** The messages under the ids that an earlier request with this key was answered with, if there was one. */

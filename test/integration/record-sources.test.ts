@@ -1,242 +1,25 @@
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import { Client } from 'pg';
-import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest';
-import { compileServices } from '../../src/app/services.ts';
-import { resolveConfig } from '../../src/config/resolve.ts';
-import type { ConfigInput } from '../../src/config/schema.ts';
-import { systemClock } from '../../src/core/clock.ts';
-import type { FetchOutcome } from '../../src/core/ports.ts';
-import type { Service } from '../../src/core/service.ts';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { describeWith } from '../support/needs.ts';
-import { aMessage, type Pipeline, startPipeline } from '../support/pipeline.ts';
-import { type HttpSource, startHttpSource } from '../support/servers/http-source.ts';
+import { startHttpSource } from '../support/servers/http-source.ts';
 import { listenOnLoopback } from '../support/servers/loopback.ts';
-import { waitFor } from '../support/servers/process.ts';
-import { sharedPostgres, uniqueName } from '../support/servers/shared.ts';
+import { sharedPostgres } from '../support/servers/shared.ts';
+import { ask, codes, shopService } from '../support/shop-service.ts';
 
-/*
- * Sources as a configuration composes them, behind the real pipeline: what reaches Redis, what stays, and what a run is
- * charged for. How each adapter reads its answers is told in the contract suite.
- */
-
-const SECRET = 'Bearer not-for-the-log';
-const never = new AbortController().signal;
-
-interface Given {
-  readonly source?: object;
-  readonly service?: object;
-  readonly worker?: object;
+/** The address of a server that answers as the test says. */
+async function serve(answer: RequestListener): Promise<string> {
+  const server = createServer(answer);
+  const port = await listenOnLoopback(server);
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${port}`;
 }
 
-/** A service of shops as a configuration file gives it, under keys of its own. */
-function shopService(name: string, url: string, { source, service, worker }: Given = {}): Service {
-  const input = {
-    ...(worker !== undefined && { worker }),
-    services: {
-      [name]: {
-        key: `${uniqueName(name)}:{id}`,
-        version: { from: 'record', field: 'version', kind: 'counter' },
-        retry: { initialMs: 100, maxMs: 200 },
-        source: {
-          type: 'http',
-          url: `${url}/shops/{id}`,
-          headers: { authorization: SECRET },
-          batch: { url: `${url}/shops?ids={ids}`, items: '/data' },
-          ...source,
-        },
-        ...service,
-      },
-    },
-  } as ConfigInput;
-  const compiled = compileServices(resolveConfig({ input, env: {} }).config, systemClock()).get(name);
-  if (compiled === undefined) throw new Error(`${name} was not compiled`);
-  onTestFinished(() => compiled.source.close());
-  return compiled;
-}
-
-const codes = (outcomes: readonly FetchOutcome[]): string[] =>
-  outcomes.map((outcome) => (outcome.kind === 'failed' ? outcome.error.code : outcome.kind));
-
-describeWith(['redis'], 'a fetched service in the pipeline', () => {
-  let shops: HttpSource;
-  let pipeline: Pipeline;
-  let position = 0;
-
-  beforeEach(async () => {
-    shops = await startHttpSource({ slowMs: 5_000 });
-  });
-  afterEach(async () => {
-    await pipeline.close();
-    await shops.stop();
-  });
-
-  const change = (service: Service, id: string, more: object = {}) =>
-    aMessage((position += 1), { serviceId: service.id, id, ...more });
-  const ended = (job: string): Promise<unknown> =>
-    waitFor(async () => (await pipeline.queue.getJobState(job)) === 'completed', {
-      what: `${job} to end`,
-      timeoutMs: 20_000,
-    });
-  const stored = (service: Service, id: string): Promise<string | null> =>
-    pipeline.redis.get(service.keyOf(id));
-  /** The codes an id's executions ended with, oldest first; '' for none. */
-  const errorsOf = async (id: string): Promise<string[]> =>
-    (await pipeline.audit()).flatMap(({ rows, errors }) =>
-      rows.filter((row) => row[4] === id).map((row) => errors[row[8]]?.code ?? ''),
-    );
-  const lastRow = async (id: string): Promise<{ state: string; attempts: number }> => {
-    const row = (await pipeline.audit()).flatMap(({ rows }) => rows.filter((each) => each[4] === id)).at(-1);
-    return { state: row?.[1] ?? '', attempts: row?.[7] ?? Number.NaN };
-  };
-
-  it('stores records byte for byte, under ids that are told apart beyond 2^53', async () => {
-    const service = shopService('shops', shops.url);
-    const texts = {
-      '9007199254740992': '{ "id":9007199254740992, "version": 1,  "price":1.10 }',
-      '9007199254740993': '{"id":9007199254740993,"version":18446744073709551617,"name":"\\u00e9 é"}',
-    };
-    for (const [id, text] of Object.entries(texts)) shops.putText(id, text);
-    pipeline = await startPipeline({ services: [service] });
-    const raw = Object.keys(texts).map((id) => `{"serviceId":"shops","id":${id}}`);
-    await pipeline.add(
-      'exact',
-      raw.map((text) => aMessage((position += 1), text)),
-    );
-    await ended('exact');
-    for (const [id, text] of Object.entries(texts)) expect(await stored(service, id)).toBe(text);
-  });
-
-  it('keeps what is cached when the source says 200 and sends an error', async () => {
-    const record = { type: 'object', required: ['id', 'version'], properties: { id: { type: 'string' } } };
-    const service = shopService('shops', shops.url, { service: { record } });
-    shops.put('1', { id: '1', version: 1 });
-    pipeline = await startPipeline({ services: [service] });
-    await pipeline.add('first', [change(service, '1')]);
-    await ended('first');
-
-    shops.putText('1', '{"error":"try again later"}');
-    await pipeline.add('second', [change(service, '1')]);
-    await waitFor(async () => (await errorsOf('1')).includes('E_RECORD_INVALID'), { what: 'the refusal' });
-    expect(await stored(service, '1')).toBe('{"id":"1","version":1}');
-    expect((await pipeline.localTier.get(service.keyOf('1')))?.text).toBe('{"id":"1","version":1}');
-
-    shops.put('1', { id: '1', version: 2 });
-    await ended('second');
-    expect(await stored(service, '1')).toBe('{"id":"1","version":2}');
-  });
-
-  it('evicts nothing when most records are gone at once, and asks again', async () => {
-    const service = shopService('shops', shops.url);
-    const ids = Array.from({ length: 30 }, (_, index) => String(100 + index));
-    for (const id of ids) shops.put(id, { id, version: 1 });
-    pipeline = await startPipeline({ services: [service] });
-    await pipeline.add(
-      'all',
-      ids.map((id) => change(service, id)),
-    );
-    await ended('all');
-
-    const gone = ids.slice(0, 20);
-    for (const id of gone) shops.delete(id);
-    await pipeline.add(
-      'again',
-      ids.map((id) => change(service, id)),
-    );
-    await waitFor(async () => (await errorsOf('100')).includes('E_SUSPICIOUS_ABSENCE'), {
-      what: 'suspicion',
-    });
-    for (const id of gone) expect(await stored(service, id)).toBe(`{"id":"${id}","version":1}`);
-    expect((await lastRow('129')).state).toBe('redisCached');
-
-    for (const id of gone) shops.put(id, { id, version: 2 });
-    await ended('again');
-    for (const id of gone) expect(await stored(service, id)).toBe(`{"id":"${id}","version":2}`);
-  });
-
-  it('evicts a record that is gone by itself', async () => {
-    const service = shopService('shops', shops.url);
-    shops.put('1', { id: '1', version: 1 });
-    pipeline = await startPipeline({ services: [service] });
-    await pipeline.add('there', [change(service, '1')]);
-    await ended('there');
-    shops.delete('1');
-    await pipeline.add('gone', [change(service, '1')]);
-    await ended('gone');
-    expect((await lastRow('1')).state).toBe('evicted');
-    expect(await stored(service, '1')).toBeNull();
-  });
-
-  it('does not write what a source that is behind has, but waits for it', async () => {
-    const service = shopService('shops', shops.url);
-    shops.put('1', { id: '1', version: 4 });
-    pipeline = await startPipeline({ services: [service] });
-    await pipeline.add('behind', [change(service, '1', { version: 5 })]);
-    await waitFor(async () => (await errorsOf('1')).includes('E_SOURCE_BEHIND'), { what: 'the refusal' });
-    expect(await stored(service, '1')).toBeNull();
-    shops.put('1', { id: '1', version: 5 });
-    await ended('behind');
-    expect(await stored(service, '1')).toBe('{"id":"1","version":5}');
-  });
-
-  it('is not held up by a slow or a broken neighbour in the same chunk', async () => {
-    const others = await startHttpSource();
-    onTestFinished(() => others.stop());
-    others.setMode('500');
-    const slow = shopService('slow', shops.url);
-    const broken = shopService('broken', others.url, { service: { retry: { attempts: 1 } } });
-    const quick = await startHttpSource();
-    onTestFinished(() => quick.stop());
-    const well = shopService('well', quick.url);
-    shops.setMode('slow');
-    shops.put('1', { id: '1', version: 1 });
-    quick.put('1', { id: '1', version: 1 });
-    pipeline = await startPipeline({ services: [slow, broken, well] });
-    await pipeline.add('mixed', [change(slow, '1'), change(broken, '1'), change(well, '1')]);
-    await waitFor(async () => (await stored(well, '1')) !== null, {
-      what: 'the quick one',
-      timeoutMs: 4_000,
-    });
-    // The slow source has the other call in hand and will answer seconds later.
-    expect(shops.requests()).toBe(1);
-    expect(await stored(slow, '1')).toBeNull();
-    await ended('mixed');
-    expect(await stored(slow, '1')).not.toBeNull();
-    expect((await pipeline.deadLetters()).map(({ service }) => service)).toEqual(['broken']);
-  });
-
-  it('uses no attempts while the breaker is open, and shows its secrets nowhere', async () => {
-    const breaker = { failures: 1, halfOpenAfterMs: 1_500 };
-    const service = shopService('shops', shops.url, {
-      source: { breaker },
-      service: { retry: { attempts: 2 } },
-    });
-    for (const id of ['1', '2']) shops.put(id, { id, version: 1 });
-    shops.setMode('500');
-    pipeline = await startPipeline({ services: [service] });
-    await pipeline.add('opens', [change(service, '1')]);
-    await waitFor(async () => (await errorsOf('1')).length > 0, { what: 'the first failure' });
-    await pipeline.add('finds it open', [change(service, '2')]);
-    await waitFor(async () => (await errorsOf('2')).length > 0, { what: 'the open breaker' });
-    expect(shops.requests()).toBe(1);
-    shops.setMode('ok');
-    await ended('opens');
-    await ended('finds it open');
-    expect(await errorsOf('2')).toContain('E_SOURCE_OPEN');
-    expect(await lastRow('1')).toEqual({ state: 'redisCached', attempts: 1 });
-    expect(await lastRow('2')).toEqual({ state: 'redisCached', attempts: 0 });
-    const written = JSON.stringify([await pipeline.audit(), await pipeline.deadLetters()]);
-    expect(written).not.toContain('not-for-the-log');
-  });
-});
-
-describeWith([], 'a source as a configuration composes it', () => {
-  const asked = (service: Service, ids: readonly string[]): Promise<FetchOutcome[]> =>
-    service.source.fetchMany(
-      ids.map((id) => ({ id })),
-      never,
-    );
-
-  it('calls a source that hangs a timeout of the source, even where both timeouts are the same', async () => {
+describe('a source as a configuration composes it', () => {
+  it('calls a source that hangs a timeout of the source, even where the effect has the same', async () => {
     const shops = await startHttpSource({ slowMs: 60_000 });
     onTestFinished(() => shops.stop());
     shops.setMode('slow');
@@ -244,53 +27,33 @@ describeWith([], 'a source as a configuration composes it', () => {
       worker: { effectTimeoutMs: 600 },
       source: { timeoutMs: 600, breaker: { failures: 1 } },
     });
-    const startedMs = performance.now();
-    expect(codes(await asked(service, ['1', '2']))).toEqual(['E_FETCH_TIMEOUT', 'E_FETCH_TIMEOUT']);
-    expect(performance.now() - startedMs).toBeLessThan(600);
-    expect(codes(await asked(service, ['1']))).toEqual(['E_SOURCE_OPEN']);
+    expect(codes(await ask(service, ['1', '2']))).toEqual(['E_FETCH_TIMEOUT', 'E_FETCH_TIMEOUT']);
+    expect(codes(await ask(service, ['1']))).toEqual(['E_SOURCE_OPEN']);
   });
 
   it('keeps what a fetch was answered when the rest does not come in time', async () => {
-    const answerLate = (response: ServerResponse): void => {
+    const url = await serve((request, response) => {
+      if (request.url?.includes('ids=') !== true) return;
       const timer = setTimeout(() => response.end('{"data":[{"id":"1","version":1}]}'), 500);
       response.once('close', () => clearTimeout(timer));
-    };
-    const server = createServer((request, response) => {
-      if (request.url?.includes('ids=') === true) answerLate(response);
     });
-    const port = await listenOnLoopback(server);
-    onTestFinished(() => {
-      server.closeAllConnections();
-      server.close();
-    });
-    const service = shopService('shops', `http://127.0.0.1:${port}`, {
+    const service = shopService('shops', url, {
       worker: { effectTimeoutMs: 1_000 },
       source: { timeoutMs: 1_000 },
     });
-    const startedMs = performance.now();
-    expect(codes(await asked(service, ['1', '2']))).toEqual(['record', 'E_ABORTED']);
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(codes(await ask(service, ['1', '2']))).toEqual(['record', 'E_ABORTED']);
   });
 
   it('does not take a dying source for an empty one: ids that failed do not count as there', async () => {
-    const server = createServer((request, response) => {
+    const url = await serve((request, response) => {
       const id = Number(/\d+$/.exec(request.url ?? '')?.[0]);
       response.writeHead(id < 60 ? 500 : 404).end();
     });
-    const port = await listenOnLoopback(server);
-    onTestFinished(() => {
-      server.closeAllConnections();
-      server.close();
-    });
-    const service = shopService('shops', `http://127.0.0.1:${port}`, {
+    const service = shopService('shops', url, {
       source: { batch: undefined, breaker: { failures: 1_000 } },
     });
-    const outcomes = codes(
-      await asked(
-        service,
-        Array.from({ length: 100 }, (_, index) => String(index)),
-      ),
-    );
+    const ids = Array.from({ length: 100 }, (_, index) => String(index));
+    const outcomes = codes(await ask(service, ids));
     expect(outcomes.filter((code) => code === 'E_FETCH_FAILED')).toHaveLength(60);
     expect(outcomes.filter((code) => code === 'E_SUSPICIOUS_ABSENCE')).toHaveLength(40);
   });
@@ -306,13 +69,8 @@ describeWith(['postgres'], 'a Postgres source as a configuration composes it', (
     await client.query('insert into stock values (7, 1), (9007199254740993, 2)');
     const query =
       'select s.id, s.version::text as version, to_jsonb(s) as record from stock s where s.id = any($1::bigint[])';
-    const service = shopService('stock', 'http://127.0.0.1', {
-      source: { type: 'postgres', url, query, headers: undefined, batch: undefined },
-    });
-    const outcomes = await service.source.fetchMany(
-      ['7', 'abc', '007', '8', '9007199254740993'].map((id) => ({ id })),
-      never,
-    );
+    const service = shopService('stock', '', { source: { type: 'postgres', url, query } });
+    const outcomes = await ask(service, ['7', 'abc', '007', '8', '9007199254740993']);
     expect(codes(outcomes)).toEqual(['record', 'E_FETCH_FAILED', 'E_FETCH_FAILED', 'absent', 'record']);
     expect(outcomes[4]).toEqual({
       kind: 'record',

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { Queue } from 'bullmq';
 import { openSqliteAuditReader } from '../../src/adapters/sqlite-audit.ts';
 import { DEAD_LETTER_QUEUE } from '../../src/adapters/bullmq-dead-letters.ts';
-import { type App, createApp, QUEUE } from '../../src/app/app.ts';
+import { type App, createApp } from '../../src/app/app.ts';
+import { QUEUE } from '../../src/app/parts.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
 import type { ConfigInput } from '../../src/config/schema.ts';
 import type { DeadLetter } from '../../src/core/ports.ts';
@@ -124,18 +125,29 @@ export interface RunningApp extends Books {
   readonly app: App;
   readonly url: string;
   readonly log: ReturnType<typeof rememberingLog>;
+  /** State → messages that closed executions left in it; told long before the books are written. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** Messages that are final, by {@link counts}. */
+  finalCount(): number;
 }
 
 /** Starts the product in this process. */
 export async function startApp(config: TestConfig): Promise<RunningApp> {
   const log = rememberingLog();
   const app = createApp(resolveConfig({ input: config, env: {} }).config, { log });
+  const counts: Record<string, number> = {};
+  app.on('chunk', ({ states }) => {
+    for (const [state, count] of Object.entries(states)) counts[state] = (counts[state] ?? 0) + count;
+  });
   await app.start();
   const books = openBooks(config);
   return {
     app,
     url: app.url,
     log,
+    counts,
+    finalCount: () =>
+      Object.entries(counts).reduce((sum, [state, count]) => sum + (FINAL.has(state) ? count : 0), 0),
     ...books,
     async close() {
       await app.close();
@@ -183,7 +195,8 @@ export function startService(config: unknown, args: readonly string[] = []): Ser
       );
       return (JSON.parse(line[0]) as { url: string }).url;
     },
-    says: (pattern, timeoutMs) => wait(() => pattern.exec(started.stderr()), `it to say ${pattern}`, timeoutMs),
+    says: (pattern, timeoutMs) =>
+      wait(() => pattern.exec(started.stderr()), `it to say ${pattern}`, timeoutMs),
     signal,
     kill() {
       signal('SIGKILL');

@@ -288,4 +288,49 @@ describe('the hand-off', () => {
       { numRuns: 150 },
     );
   }, 60_000);
+
+  it('gets back what a rolled-back Redis lost, whatever is under way at that moment', async () => {
+    const round = fc.record({
+      before: fc.integer({ min: 1, max: 15 }),
+      after: fc.integer({ min: 0, max: 15 }),
+      during: fc.integer({ min: 0, max: 15 }),
+      turns: fc.tuple(
+        fc.integer({ min: 0, max: 25 }),
+        fc.integer({ min: 0, max: 25 }),
+        fc.integer({ min: 0, max: 25 }),
+      ),
+      maxBatch: fc.integer({ min: 1, max: 12 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(round, async ({ before, after, during, turns, maxBatch }) => {
+        const world = new World();
+        const pass = async (count: number): Promise<void> => {
+          for (let turn = 0; turn < count; turn += 1) await tick();
+        };
+        world.send(before);
+        // An answer takes a moment, so that the roll-back can come at any point of a hand-off.
+        const enqueue = async (chunks: readonly QueuedChunk[]): Promise<void> => {
+          await pass(2);
+          await world.queue.enqueue(chunks);
+          await pass(1);
+        };
+        const running = await world.start({ maxBatch, enqueue });
+        await pass(turns[0]);
+        const [jobs, mark] = [new Map(world.queue.jobs), await world.marks.read(NAME)];
+        world.send(after);
+        await pass(turns[1]);
+        world.queue.jobs.clear();
+        for (const [id, chunk] of jobs) world.queue.jobs.set(id, chunk);
+        world.marks.rollBack(NAME, mark);
+        world.send(during);
+        world.marks.comeBack('restored');
+        await pass(turns[2]);
+        world.send(1);
+        const values = () => new Set(world.queue.messages().map((message) => message.split('=')[1]));
+        await until(() => values().size === world.sent);
+        await running.stop();
+      }),
+      { numRuns: 300 },
+    );
+  }, 60_000);
 });

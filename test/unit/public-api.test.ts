@@ -114,6 +114,19 @@ describe('createCachewright', () => {
     await expect(cachewright.start()).rejects.toMatchObject({ code: 'E_NOT_RUNNING' });
   });
 
+  it('ends a start that still waits for Redis when it is closed', async () => {
+    const cachewright = createCachewright({
+      ...config,
+      redis: { url: 'redis://127.0.0.1:1' },
+      roles: ['worker'],
+      log: { level: 'silent' },
+    });
+    const ended = cachewright.start().catch((error: unknown) => error);
+    await cachewright.close(0);
+    expect(await ended).toBeInstanceOf(Error);
+    expect(await cachewright.start().catch((error: unknown) => error)).toBe(await ended);
+  });
+
   it('types its events by their names', () => {
     const listen = (cachewright: Cachewright): void => {
       cachewright.on('ready', () => undefined);
