@@ -92,7 +92,11 @@ export function createAuditThread(options: AuditThreadOptions): AuditThread {
   };
 
   const launch = (): void => {
-    const thread = new Worker(program, { workerData: data, name: 'cachewright-audit', resourceLimits: THREAD_LIMITS });
+    const thread = new Worker(program, {
+      workerData: data,
+      name: 'cachewright-audit',
+      resourceLimits: THREAD_LIMITS,
+    });
     let reason = 'it ended';
     thread.on('message', hear);
     thread.on('error', (error) => {

@@ -1,4 +1,4 @@
-import { DelayedError, type Job, type Queue, WaitingError, Worker } from 'bullmq';
+import { DelayedError, type Job, Queue, WaitingError, Worker } from 'bullmq';
 import type { Cluster, Redis } from 'ioredis';
 import { CHUNK_FORMAT, type ChunkData, type EmptyChunk } from '../core/chunk.ts';
 import { asError, fail, reasonOf } from '../core/errors.ts';
@@ -26,6 +26,8 @@ export interface WorkerOptions {
   readonly concurrency: number;
   readonly lockMs: number;
   readonly stalledIntervalMs: number;
+  /** How often jobs that BullMQ failed by itself are looked for, milliseconds. */
+  readonly sweepMs: number;
   /** Adds the parts of a split job. */
   readonly enqueue: (chunks: readonly QueuedChunk[]) => Promise<void>;
   readonly clock: Clock;
@@ -98,15 +100,25 @@ export function createChunkWorker(options: WorkerOptions, handler: ExecutionHand
     for (const id of ids) running.get(id)?.abort.abort(fail('E_ABORTED', { reason: 'the lock was lost' }));
   });
 
+  const failures = new Queue(queue, { connection, prefix });
+  failures.on('error', (error) => log.debug({ err: reasonOf(error) }, 'sweeper'));
+  let sweeper: NodeJS.Timeout | undefined;
+  const sweep = (): void => {
+    sweepFailed(failures, log).catch((error: unknown) => log.debug({ err: reasonOf(error) }, 'sweeping'));
+  };
+
   return {
     async start() {
       await worker.waitUntilReady();
+      sweep();
+      sweeper = setInterval(sweep, options.sweepMs);
       void worker.run().catch((error: unknown) => {
         if (!isStopping) log.error({ err: reasonOf(error) }, 'worker stopped');
       });
     },
     async close(graceMs) {
       isStopping = true;
+      clearInterval(sweeper);
       const closing = worker
         .close()
         .catch((error: unknown) => log.warn({ err: reasonOf(error) }, 'closing the worker'));
@@ -215,15 +227,13 @@ async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
 }
 
 /**
- * BullMQ fails a job by itself only if told limits we do not set; should it ever happen, the job's messages must not be
- * lost: they are retried, loudly. Call it now and then.
+ * BullMQ fails a job by itself only at limits that we do not set, and then ignores its id for ever. Should it happen all
+ * the same, the job's messages must not be lost: it is put back, loudly, and the crash-loop rule decides about it.
  */
-export async function sweepFailed(queue: Queue, log: Log): Promise<number> {
-  const failed = await queue.getFailed(0, 99);
-  for (const job of failed) {
+async function sweepFailed(queue: Queue, log: Log): Promise<void> {
+  for (const job of await queue.getFailed(0, 99)) {
     const error = fail('E_JOB_FAILED', { reason: job.failedReason });
     log.error({ job: job.id, code: error.code }, error.message);
     await job.retry('failed');
   }
-  return failed.length;
 }

@@ -41,7 +41,12 @@ export function compileMappings(config: Config): (stream: string) => TopicMappin
     });
   }
   // A Kafka stream is `<topic>-<partition>`; other streams have names that no topic can have, or no mapping.
-  return (stream) => byTopic.get(stream.slice(0, stream.lastIndexOf('-'))) ?? originalForm;
+  return (stream) => byTopic.get(topicOf(stream)) ?? originalForm;
+}
+
+function topicOf(stream: string): string {
+  const dash = stream.lastIndexOf('-');
+  return dash === -1 ? '' : stream.slice(0, dash);
 }
 
 function compileService(id: string, service: ServiceConfig, around: SourceSurroundings): Service {

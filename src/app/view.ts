@@ -21,6 +21,7 @@ export function createView(
   });
   return {
     instance: parts.instance,
+    nowMs: () => parts.clock.now(),
     live() {
       const { healthy, reason } = state.health();
       return { live: healthy, reason };

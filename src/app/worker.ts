@@ -8,6 +8,8 @@ import { type Parts, QUEUE } from './parts.ts';
 /** Runs of one call of an effect, and about how many bytes of records. */
 const MAX_GROUP_RUNS = 500;
 const MAX_GROUP_BYTES = 4 * 1024 ** 2;
+/** How often jobs that BullMQ failed by itself are looked for. */
+const SWEEP_MS = 15_000;
 
 /** The worker role of a process: attempts of jobs, closed in one step, told to the log and to listeners. */
 export function buildWorker(parts: Parts) {
@@ -47,6 +49,7 @@ export function buildWorker(parts: Parts) {
       concurrency: config.queue.concurrency,
       lockMs: config.queue.lockMs,
       stalledIntervalMs: config.queue.stalledIntervalMs,
+      sweepMs: SWEEP_MS,
       enqueue: (chunks) => queue.enqueue(chunks),
       clock,
       log,

@@ -230,7 +230,7 @@ export const catalogue = {
   E_JOB_FAILED: entry(
     'defect',
     'BullMQ failed the job by itself: {reason}.',
-    'The messages are in the dead letters: redrive them.',
+    'Nothing: its messages are taken up again; see why it failed.',
   ),
   E_UNEXPECTED: entry(
     'retry',

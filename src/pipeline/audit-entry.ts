@@ -58,7 +58,20 @@ export function lostEntryOf(
   const rows = runs.map((run): AuditRow => {
     const { change, attempts } = run;
     const service = change === undefined ? -1 : services.of(change.service.id);
-    return [positionOf(run), 'lost', 0, service, change?.id ?? '', change?.key ?? '', '', attempts, -1, '', 0, note];
+    return [
+      positionOf(run),
+      'lost',
+      0,
+      service,
+      change?.id ?? '',
+      change?.key ?? '',
+      '',
+      attempts,
+      -1,
+      '',
+      0,
+      note,
+    ];
   });
   return {
     ...headerOf(execution, died, worker, nowMs, nowMs),

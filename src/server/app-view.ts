@@ -18,6 +18,8 @@ export interface RecordView {
 /** What the HTTP server asks of the app. */
 export interface AppView {
   readonly instance: string;
+  /** Epoch milliseconds by the app's clock. */
+  nowMs(): number;
   /** Progress of this process; touches no dependency. */
   live(): { readonly live: boolean; readonly reason: string };
   /** What is missing before this process can do its work; empty: ready. */

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
-import { ulid } from 'ulid';
+import { monotonicFactory } from 'ulid';
 import { type Message, messageId } from '../core/change.ts';
 import { fail, reasonOf } from '../core/errors.ts';
 import { itemsAt } from '../core/json-text.ts';
@@ -23,10 +23,12 @@ export function changeRoutes(server: FastifyInstance, app: AppView, maxBodyBytes
     (_request, body, done) =>
       isUtf8(body) ? done(null, body.toString('utf8')) : done(fail('E_MESSAGE_NOT_UTF8')),
   );
+  // Rising within a millisecond too: messages of one request keep their order.
+  const nextId = monotonicFactory();
   server.post<{ Body: string | undefined }>('/v1/changes', async (request, reply) => {
     const texts = textsOf(request.body ?? '', request.headers['content-type'] ?? '');
-    const now = Date.now();
-    const messages = texts.map((text) => httpMessage(ulid(now), now, text));
+    const now = Math.floor(app.nowMs());
+    const messages = texts.map((text) => httpMessage(nextId(now), now, text));
     const errors = (await Promise.all(messages.map((message) => app.check(message)))).flatMap(
       (error, index) => (error === undefined ? [] : [{ index, error }]),
     );

@@ -33,9 +33,8 @@ const keyOf = (message: BadMessage): Buffer | null => {
 };
 const bytesOf = (value: string | Buffer | null): Buffer | null =>
   value === null ? null : Buffer.from(value);
-const isRefused = (
-  message: BadMessage,
-): message is BadMessage & { expect: { code: string } } => 'code' in message.expect;
+const isRefused = (message: BadMessage): message is BadMessage & { expect: { code: string } } =>
+  'code' in message.expect;
 
 /** One app for all cases: a message that did harm would be seen in those behind it. */
 let redis: RedisServer;
@@ -108,7 +107,11 @@ describeWith(['kafka', 'redis'], 'bad input', () => {
       const letter = letters.get(id);
       if (isRefused(message)) {
         expect(row).toMatchObject({ state: 'rejected', execution: 1, error: { code: message.expect.code } });
-        expect(letter).toMatchObject({ state: 'rejected', error: { code: message.expect.code }, timestampMs });
+        expect(letter).toMatchObject({
+          state: 'rejected',
+          error: { code: message.expect.code },
+          timestampMs,
+        });
         expect(letter === undefined ? undefined : originalOf(letter)).toEqual({
           value: bytesOf(message.value),
           key: keyOf(message),
@@ -181,18 +184,17 @@ describeWith(['kafka', 'redis'], 'bad input', () => {
     it.for([
       ['an array', JSON_TYPE, (bad: string) => `[${good('beside')},${bad}]`],
       ['NDJSON', 'application/x-ndjson', (bad: string) => `${good('beside')}\n${bad}\n`],
-    ] as const)('one bad message in %s: the whole request is refused, and the place named', async ([
-      ,
-      type,
-      bodyOf,
-    ]) => {
-      const response = await post(bodyOf('{"serviceId":"nobody","id":1}'), type);
-      expect(response.status).toBe(400);
-      expect(await response.json()).toMatchObject({
-        title: 'E_SERVICE_UNKNOWN',
-        errors: [{ index: 1, code: 'E_SERVICE_UNKNOWN' }],
-      });
-    });
+    ] as const)(
+      'one bad message in %s: the whole request is refused, and the place named',
+      async ([, type, bodyOf]) => {
+        const response = await post(bodyOf('{"serviceId":"nobody","id":1}'), type);
+        expect(response.status).toBe(400);
+        expect(await response.json()).toMatchObject({
+          title: 'E_SERVICE_UNKNOWN',
+          errors: [{ index: 1, code: 'E_SERVICE_UNKNOWN' }],
+        });
+      },
+    );
 
     // What a web page may send to any address without the browser asking first.
     it.for(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', ''])(
@@ -207,7 +209,9 @@ describeWith(['kafka', 'redis'], 'bad input', () => {
     );
 
     it('bytes that are no UTF-8 inside a record that would pass otherwise', async () => {
-      const response = await post(Buffer.from('{"serviceId":"stockService","id":1,"version":1,"a":"\u00ff"}', 'latin1'));
+      const response = await post(
+        Buffer.from('{"serviceId":"stockService","id":1,"version":1,"a":"\u00ff"}', 'latin1'),
+      );
       expect(response.status).toBe(400);
       expect(await response.json()).toMatchObject({ title: 'E_MESSAGE_NOT_UTF8' });
     });

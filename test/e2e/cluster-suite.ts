@@ -20,10 +20,7 @@ const BATCH = 100;
 const KILL_AT = 4_000;
 
 /** The original's own message, byte for byte. */
-const SEED = readFileSync(
-  join(import.meta.dirname, '../../examples/seed/messages.ndjson'),
-  'utf8',
-).trimEnd();
+const SEED = readFileSync(join(import.meta.dirname, '../../examples/seed/messages.ndjson'), 'utf8').trimEnd();
 
 /**
  * A flow of changes whose versions rise per key, but for every seventh message, which is late: older than two before

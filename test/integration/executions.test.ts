@@ -235,6 +235,25 @@ describeWith(['redis'], 'an execution of a job', () => {
     expect(await pipeline.redis.exists(inline.keyOf('9'))).toBe(0);
   });
 
+  it('takes up the messages of a job that BullMQ failed by itself', async () => {
+    pipeline = await startPipeline({ services: [inline], autostart: false });
+    await pipeline.add('failed', [aMessage(4, { serviceId: 'productInfoService', id: 4, version: 1 })]);
+    const job = await pipeline.queue.getJob('failed');
+    await pipeline.redis.lrem(`${pipeline.prefix}:changes:wait`, 1, 'failed');
+    await pipeline.redis.zadd(`${pipeline.prefix}:changes:failed`, Date.now(), 'failed');
+    await pipeline.redis.hset(
+      pipeline.keys.job('failed'),
+      'finishedOn',
+      Date.now(),
+      'failedReason',
+      'stalled too often',
+    );
+    expect(await job?.getState()).toBe('failed');
+    await pipeline.worker.start();
+    await completed('failed');
+    expect(await pipeline.redis.exists(inline.keyOf('4'))).toBe(1);
+  });
+
   it('leaves a chunk of a newer format waiting and says so', async () => {
     pipeline = await startPipeline({ services: [inline], autostart: false });
     await pipeline.add('newer', [aMessage(1, { serviceId: 'productInfoService', id: 1, version: 1 })]);

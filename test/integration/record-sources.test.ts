@@ -72,6 +72,9 @@ describeWith(['postgres'], 'a Postgres source as a configuration composes it', (
     const service = shopService('stock', '', { source: { type: 'postgres', url, query } });
     const outcomes = await ask(service, ['7', 'abc', '007', '8', '9007199254740993']);
     expect(codes(outcomes)).toEqual(['record', 'E_FETCH_FAILED', 'E_FETCH_FAILED', 'absent', 'record']);
+    // Without the cast's refusal, which has the others asked in halves, one row of another spelling is in every answer.
+    const ids = ['9007199254740993', '007', '8'];
+    expect(codes(await ask(service, ids))).toEqual(['record', 'E_FETCH_FAILED', 'absent']);
     expect(outcomes[4]).toEqual({
       kind: 'record',
       text: '{"id": 9007199254740993, "version": 2}',

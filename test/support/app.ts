@@ -168,10 +168,10 @@ export interface Service {
   kill(): Promise<CliResult>;
 }
 
-/** Starts the command; the configuration is written as JSON, whatever it holds. */
+/** Starts the command; the configuration is written as JSON, whatever it holds, or as the text it is. */
 export function startService(config: unknown, args: readonly string[] = []): Service {
   const file = join(privateDir('config'), 'cachewright.config.json');
-  writeFileSync(file, JSON.stringify(config));
+  writeFileSync(file, typeof config === 'string' ? config : JSON.stringify(config));
   const started = startCli(['start', '--config', file, '--json', ...args], { cwd: join(file, '..') });
   let isOver = false;
   void started.ended.then(() => (isOver = true));

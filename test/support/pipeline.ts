@@ -109,6 +109,7 @@ export async function startPipeline(options: {
         concurrency: options.concurrency ?? 4,
         lockMs: options.lockMs ?? 4_000,
         stalledIntervalMs: options.stalledIntervalMs ?? 3_000,
+        sweepMs: 100,
         enqueue,
         clock,
         log: silentLog,

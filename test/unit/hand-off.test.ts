@@ -314,7 +314,11 @@ describe('the hand-off', () => {
           await world.queue.enqueue(chunks);
           await pass(1);
         };
-        const running = await world.start({ maxBatch, enqueue });
+        const read: MarkStore['read'] = async (stream) => {
+          await pass(3);
+          return world.marks.read(stream);
+        };
+        const running = await world.start({ maxBatch, enqueue, marks: { ...world.marks, read } });
         await pass(turns[0]);
         const [jobs, mark] = [new Map(world.queue.jobs), await world.marks.read(NAME)];
         world.send(after);

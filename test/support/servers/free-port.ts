@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { leftovers, PORT_LOCKS, removeStaleLock } from './leftovers.ts';
@@ -12,7 +12,7 @@ const LAST = 32_000;
  * closing that socket and starting the server another test file can be given the same port.
  */
 export async function freePort(): Promise<number> {
-  mkdirSync(PORT_LOCKS, { recursive: true, mode: 0o777 });
+  sharedDir(PORT_LOCKS);
   const start = FIRST + Math.floor(Math.random() * (LAST - FIRST));
   for (let step = 0; step < LAST - FIRST; step += 1) {
     const port = FIRST + ((start - FIRST + step) % (LAST - FIRST));
@@ -44,4 +44,9 @@ function canListen(port: number): Promise<boolean> {
     probe.once('error', () => resolve(false));
     probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
   });
+}
+
+/** A folder in which every user of the machine can keep locks, whatever the first one's umask was. */
+function sharedDir(path: string): void {
+  if (mkdirSync(path, { recursive: true }) !== undefined) chmodSync(path, 0o1777);
 }
