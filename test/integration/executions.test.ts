@@ -237,12 +237,12 @@ describeWith(['redis'], 'an execution of a job', () => {
 
   it('takes up the messages of a job that BullMQ failed by itself', async () => {
     pipeline = await startPipeline({ services: [inline], autostart: false });
-    await pipeline.add('failed', [aMessage(4, { serviceId: 'productInfoService', id: 4, version: 1 })]);
-    const job = await pipeline.queue.getJob('failed');
-    await pipeline.redis.lrem(`${pipeline.prefix}:changes:wait`, 1, 'failed');
-    await pipeline.redis.zadd(`${pipeline.prefix}:changes:failed`, Date.now(), 'failed');
+    await pipeline.add('sunk', [aMessage(4, { serviceId: 'productInfoService', id: 4, version: 1 })]);
+    const job = await pipeline.queue.getJob('sunk');
+    await pipeline.redis.lrem(`${pipeline.prefix}:changes:wait`, 1, 'sunk');
+    await pipeline.redis.zadd(`${pipeline.prefix}:changes:failed`, Date.now(), 'sunk');
     await pipeline.redis.hset(
-      pipeline.keys.job('failed'),
+      pipeline.keys.job('sunk'),
       'finishedOn',
       Date.now(),
       'failedReason',
@@ -250,7 +250,7 @@ describeWith(['redis'], 'an execution of a job', () => {
     );
     expect(await job?.getState()).toBe('failed');
     await pipeline.worker.start();
-    await completed('failed');
+    await completed('sunk');
     expect(await pipeline.redis.exists(inline.keyOf('4'))).toBe(1);
   });
 
