@@ -1,4 +1,4 @@
-import { BrokenCircuitError, CircuitState, circuitBreaker, ConsecutiveBreaker, handleAll } from 'cockatiel';
+import { CircuitState, circuitBreaker, ConsecutiveBreaker, handleAll } from 'cockatiel';
 import { CachewrightError, fail } from '../core/errors.ts';
 import type { Clock } from '../core/ports.ts';
 
@@ -13,13 +13,18 @@ export interface BreakerRule {
 export interface CallBreaker {
   /** @throws `E_SOURCE_OPEN` with `retryAfterMs` unless a call may go */
   check(): void;
-  /** Runs the call, which begins before this returns. Throws what the call throws, or `E_SOURCE_OPEN`. */
+  /**
+   * Runs the call, which begins before this returns.
+   *
+   * @throws `E_SOURCE_OPEN` with `retryAfterMs` when it may not go, or was the one call to see and found an outage
+   *   (then its `cause`); else what the call throws
+   */
   run<T>(call: () => Promise<T>): Promise<T>;
 }
 
 type Settled<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly thrown: unknown };
 
-/** While a trial call is out, or when two clocks disagree by a little, the others look again after this long at most. */
+/** While a trial call is out, the others look again after this long at most. */
 const LOOK_AGAIN_MS = 1_000;
 
 export function createCallBreaker(
@@ -28,7 +33,8 @@ export function createCallBreaker(
   clock: Clock,
 ): CallBreaker {
   const policy = circuitBreaker(handleAll, {
-    halfOpenAfter: halfOpenAfterMs,
+    // `check` decides when a trial is due, by our clock. Cockatiel's is `Date.now`, which may be set back.
+    halfOpenAfter: Number.NEGATIVE_INFINITY,
     breaker: new ConsecutiveBreaker(failures),
   });
   const lookAgainMs = Math.min(LOOK_AGAIN_MS, halfOpenAfterMs);
@@ -36,21 +42,24 @@ export function createCallBreaker(
   policy.onBreak(() => {
     openedMs = clock.now();
   });
-  const open = (waitMs: number): CachewrightError =>
-    fail('E_SOURCE_OPEN', { service, retryAfterMs: Math.ceil(waitMs) });
+  const open = (waitMs: number, options?: ErrorOptions): CachewrightError =>
+    fail('E_SOURCE_OPEN', { service, retryAfterMs: Math.ceil(waitMs) }, options);
+
+  function check(): void {
+    // Cockatiel would let callers wait for the trial's end; they would pile up there and then go off all at once.
+    if (policy.state === CircuitState.HalfOpen) throw open(lookAgainMs);
+    const waitMs = openedMs + halfOpenAfterMs - clock.now();
+    if (policy.state === CircuitState.Open && waitMs > 0) throw open(waitMs);
+  }
 
   return {
-    check() {
-      // Cockatiel would let callers wait for the trial's end; they would pile up there and then go off all at once.
-      if (policy.state === CircuitState.HalfOpen) throw open(lookAgainMs);
-      const waitMs = openedMs + halfOpenAfterMs - clock.now();
-      if (policy.state === CircuitState.Open && waitMs > 0) throw open(waitMs);
-    },
+    check,
 
     async run<T>(call: () => Promise<T>): Promise<T> {
+      check();
+      const isTrial = policy.state === CircuitState.Open;
       // To cockatiel only an outage is a failure: an answer that is of no use (404, not JSON) still is an answer.
       const settle = async (): Promise<Settled<T>> => {
-        const isTrial = policy.state === CircuitState.HalfOpen;
         try {
           return { ok: true, value: await call() };
         } catch (thrown) {
@@ -59,7 +68,8 @@ export function createCallBreaker(
         }
       };
       const settled = await policy.execute(settle).catch((thrown: unknown) => {
-        throw thrown instanceof BrokenCircuitError ? open(lookAgainMs) : thrown;
+        // The runs of a trial have waited; that the source is still out is no failure of theirs.
+        throw isTrial && isOutage(thrown) ? open(halfOpenAfterMs, { cause: thrown }) : thrown;
       });
       if (settled.ok) return settled.value;
       throw settled.thrown;

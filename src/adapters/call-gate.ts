@@ -26,6 +26,18 @@ export function createCallGate(options: CallGateOptions): CallGate {
   const breaker = createCallBreaker(options.service, options.breaker, options.clock);
   const turns = createCallTurns(options);
 
+  /** A pause that the source asks for begins before the call counts as over: the next turn is given right then. */
+  function heedingPauses<T>(call: (signal: AbortSignal) => Promise<T>): typeof call {
+    return async (signal) => {
+      try {
+        return await call(signal);
+      } catch (thrown) {
+        turns.rest(Math.min(pauseAskedFor(thrown), MAX_REST_MS));
+        throw thrown;
+      }
+    };
+  }
+
   return {
     async run(signal, call) {
       breaker.check();
@@ -33,16 +45,12 @@ export function createCallGate(options: CallGateOptions): CallGate {
       let wasCalled = false;
       try {
         if (signal.aborted) throw aborted(signal);
-        breaker.check();
         return await breaker.run(() => {
           wasCalled = true;
-          const { answer, ended } = begin(options, signal, call);
+          const { answer, ended } = begin(options, signal, heedingPauses(call));
           void ended.then(() => release(true));
           return answer;
         });
-      } catch (thrown) {
-        turns.rest(Math.min(pauseAskedFor(thrown), MAX_REST_MS));
-        throw thrown;
       } finally {
         if (!wasCalled) release(false);
       }

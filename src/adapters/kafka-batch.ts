@@ -25,6 +25,13 @@ export function toSourceBatch(payload: EachBatchPayload, context: BatchContext):
       throw error;
     }
   };
+  let resolved = -1n;
+  /** Forwards only: kafkajs itself would let a late call take the place back. */
+  const resolve = (offset: string): void => {
+    if (BigInt(offset) <= resolved) return;
+    resolved = BigInt(offset);
+    payload.resolveOffset(offset);
+  };
   return {
     topic,
     partition,
@@ -37,13 +44,14 @@ export function toSourceBatch(payload: EachBatchPayload, context: BatchContext):
     bounds: () => look.bounds(),
     seek: (offset) => look.seek(offset),
     pause: () => look.pause(),
+    resolve,
     async commit(offset) {
+      resolve(offset);
       const next = String(BigInt(offset) + 1n);
       // Without arguments kafkajs commits nothing here; with all partitions it would commit those of other handlers.
       await guarded(
         payload.commitOffsetsIfNecessary({ topics: [{ topic, partitions: [{ partition, offset: next }] }] }),
       );
-      payload.resolveOffset(offset);
       onCommitted(next);
     },
   };

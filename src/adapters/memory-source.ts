@@ -179,6 +179,14 @@ class MemorySource implements ChangeSource {
     const records = log.records.slice(position - log.low, position - log.low + maxBatch);
     if (records.length === 0) return undefined;
     const look = this.partition(topic, partition);
+    let resolved = -1;
+    const resolve = (offset: string): void => {
+      const next = Number(offset) + 1;
+      if (next <= resolved) return;
+      resolved = next;
+      this.#positions.set(place, next);
+      this.#resolved.set(place, String(next));
+    };
     return {
       ...look,
       topic,
@@ -188,11 +196,10 @@ class MemorySource implements ChangeSource {
       signal,
       heartbeat: () =>
         signal.aborted ? Promise.reject(fail('E_ABORTED', { reason: 'not a member' })) : Promise.resolve(),
+      resolve,
       commit: (offset) => {
-        const next = Number(offset) + 1;
-        cluster.commits.set(`${groupId} ${place}`, String(next));
-        this.#positions.set(place, next);
-        this.#resolved.set(place, String(next));
+        resolve(offset);
+        cluster.commits.set(`${groupId} ${place}`, String(Number(offset) + 1));
         return Promise.resolve();
       },
     };

@@ -40,13 +40,16 @@ export function openConnections(config: Config, instance: string, clock: Clock, 
   let isClosing = false;
   /** Says once that a Redis is lost, and once that it is back. */
   const tellChanges = (redis: RedisClient, what: string): void => {
-    let wasReady = false;
+    let isUp: boolean | undefined; // undefined: it never was
     redis.on('ready', () => {
-      if (wasReady) log.info({}, `${what} is back`);
-      wasReady = true;
+      if (isUp === false) log.info({}, `${what} is back`);
+      isUp = true;
     });
+    // Each attempt to get it back that fails closes a connection too.
     redis.on('close', () => {
-      if (wasReady && !isClosing) log.warn({}, `lost ${what}; everything waits until it is back`);
+      if (isUp !== true || isClosing) return;
+      isUp = false;
+      log.warn({}, `lost ${what}; everything waits until it is back`);
     });
   };
   const queue = open(connectRedis, url, 'queue');

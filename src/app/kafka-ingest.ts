@@ -7,6 +7,9 @@ import { createStallWatch } from '../ingest/stall-watch.ts';
 import type { Parts } from './parts.ts';
 import { kafkaConnection } from './kafka-connection.ts';
 
+/** How long a closing source waits for its last commits; without them the mark tells where to go on. */
+const FLUSH_MS = 1_000;
+
 /** The ingest role of a process: a consumer, the hand-off behind it, and the watch over both. */
 export interface KafkaIngest {
   health(): { readonly healthy: boolean; readonly reason: string };
@@ -50,6 +53,7 @@ export async function startKafkaIngest(
   const stopWatch = new AbortController();
   const closeAll = async (): Promise<void> => {
     stopWatch.abort();
+    await Promise.race([handOff.flush(), clock.sleep(FLUSH_MS)]);
     await source.close();
     await handOff.close();
     marks.close();

@@ -1,9 +1,8 @@
-import { type CallGate, createCallGate } from '../adapters/call-gate.ts';
 import { createFunctionRecords } from '../adapters/function-records.ts';
+import { type Guarded, guardSource } from '../adapters/guarded-source.ts';
 import { createHttpRecords } from '../adapters/http-records.ts';
 import { compileJsonSchema } from '../adapters/json-schema-check.ts';
 import { createPostgresRecords } from '../adapters/postgres-records.ts';
-import { refuseSuspiciousAbsence } from '../adapters/suspicious-absence.ts';
 import type { Config, ServiceConfig, SourceConfig, VersionConfig } from '../config/schema.ts';
 import { pointerTokens } from '../core/json-text.ts';
 import { compileKeyTemplate } from '../core/key.ts';
@@ -100,15 +99,6 @@ function compileSchema(schema: ServiceConfig['record']): Check | undefined {
 /** An inline service's source is never asked. */
 const nothing: RecordSource = { fetchMany: async () => [], close: async () => undefined };
 
-/**
- * Shares of `worker.effectTimeoutMs`: the longest wait for a turn, the longest call, and a whole fetch (a batch, then ids
- * singly). A wait and a call end inside the effect, so that a source that hangs is seen as its timeout, which the breaker
- * counts, and not as the effect's; a fetch that takes longer is cut off, and keeps what has come.
- */
-const WAIT_SHARE = 0.2;
-const CALL_SHARE = 0.7;
-const FETCH_SHARE = 0.95;
-
 interface SourceSurroundings {
   readonly clock: Clock;
   readonly effectTimeoutMs: number;
@@ -120,45 +110,28 @@ function compileSource(
   { clock, effectTimeoutMs }: SourceSurroundings,
 ): RecordSource {
   if (source.type === 'inline') return nothing;
-  const { limits, breaker } = source;
-  const timeoutMs = Math.min(source.timeoutMs, effectTimeoutMs * CALL_SHARE);
-  const gate = createCallGate({
+  const { limits, timeoutMs, breaker, maxAbsentRatio } = source;
+  return guardSource((guarded) => recordsOf(source, guarded), {
     service,
     concurrency: limits.concurrency,
     perSecond: limits.perSecond,
-    breaker,
     timeoutMs,
-    maxWaitMs: effectTimeoutMs * WAIT_SHARE,
+    effectTimeoutMs,
+    breaker,
+    maxAbsentRatio,
     clock,
   });
-  const records = recordsOf(source, { service, gate, timeoutMs, maxConnections: limits.concurrency });
-  const inTime = cutOffAfter(records, effectTimeoutMs * FETCH_SHARE);
-  return refuseSuspiciousAbsence(inTime, service, source.maxAbsentRatio);
 }
 
-/** Stops a fetch that takes too long by its signal: the ids that were answered keep their answers. */
-function cutOffAfter(source: RecordSource, limitMs: number): RecordSource {
-  return {
-    fetchMany(requests, signal) {
-      const limit = AbortSignal.timeout(limitMs);
-      return source.fetchMany(requests, AbortSignal.any([signal, limit]));
-    },
-    close: () => source.close(),
-  };
-}
-
-function recordsOf(
-  source: Exclude<SourceConfig, { type: 'inline' }>,
-  common: { service: string; gate: CallGate; timeoutMs: number; maxConnections: number },
-): RecordSource {
+function recordsOf(source: Exclude<SourceConfig, { type: 'inline' }>, guarded: Guarded): RecordSource {
   switch (source.type) {
     case 'http': {
       const { url, item, batch, headers, maxBytes, allowRedirectsTo } = source;
-      return createHttpRecords({ ...common, url, item, batch, headers, maxBytes, allowRedirectsTo });
+      return createHttpRecords({ ...guarded, url, item, batch, headers, maxBytes, allowRedirectsTo });
     }
     case 'postgres':
-      return createPostgresRecords({ ...common, url: source.url, query: source.query, id: source.id });
+      return createPostgresRecords({ ...guarded, url: source.url, query: source.query, id: source.id });
     case 'function':
-      return createFunctionRecords({ ...common, fetch: source.fetch, fetchMany: source.fetchMany });
+      return createFunctionRecords({ ...guarded, fetch: source.fetch, fetchMany: source.fetchMany });
   }
 }

@@ -1,7 +1,8 @@
 import { DEAD_LETTER_QUEUE } from '../adapters/bullmq-dead-letters.ts';
 import { openQueueViews } from '../adapters/bullmq-views.ts';
 import { createIdempotency } from '../adapters/redis-idempotency.ts';
-import { fail } from '../core/errors.ts';
+import { redisReason } from '../adapters/redis-connection.ts';
+import { CachewrightError, fail } from '../core/errors.ts';
 import { formatVersion } from '../core/version.ts';
 import type { AppView } from '../server/app-view.ts';
 import { QUEUE, type Parts } from './parts.ts';
@@ -42,8 +43,16 @@ export function createView(
     async submit(messages) {
       await submit(messages, { idPrefix: 'http' });
     },
-    durability: () => durabilityOf(connections.queue),
-    remember: (key, contentHash, ids) => idempotency.remember(key, contentHash, ids),
+    // Asked when everything is taken: a Redis that is lost just then must not make a failure of it.
+    durability: () => durabilityOf(connections.queue).catch(() => 'unknown'),
+    async remember(key, contentHash, ids) {
+      try {
+        return await idempotency.remember(key, contentHash, ids);
+      } catch (thrown) {
+        if (thrown instanceof CachewrightError) throw thrown;
+        throw fail('E_ENQUEUE_FAILED', { reason: redisReason(thrown) });
+      }
+    },
     trail: (query) => audit.find(query),
     queues,
   };

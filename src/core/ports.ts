@@ -69,7 +69,9 @@ export interface SourceBatch extends SourcePartition {
   readonly signal: AbortSignal;
   /** Keeps the membership alive; cheap enough to call between slices. */
   heartbeat(): Promise<void>;
-  /** Marks everything up to and including `offset` as done and commits `offset + 1` for this partition only. */
+  /** Marks everything up to and including `offset` as done: the source goes on behind it. */
+  resolve(offset: string): void;
+  /** Resolves `offset` and commits `offset + 1` for this partition only. A resolved one may be committed after the handler has returned. */
   commit(offset: string): Promise<void>;
 }
 

@@ -14,6 +14,7 @@ import type {
   SourceRecord,
 } from '../core/ports.ts';
 import type { BackPressure } from './back-pressure.ts';
+import { type CommitBehind, createCommitBehind } from './commit-behind.ts';
 import { type ChunkLimits, cut } from './cut.ts';
 import { paused, rest, untilDone, type WaitOptions, whileBeating } from './keep-alive.ts';
 import type { Decision, DecisionKind } from './mark.ts';
@@ -55,6 +56,8 @@ export interface HandOff {
   readonly handle: BatchHandler;
   /** Compares mark and commit of every assigned partition, idle ones too. Done by itself after a join and when the marks' store was away. */
   recheck(reason: string): Promise<void>;
+  /** Sends commits that are still pending; to be called before the source leaves its group. */
+  flush(): Promise<void>;
   /** After the source is closed: notes what was committed last. */
   close(): Promise<void>;
 }
@@ -66,6 +69,7 @@ const PRESSURE_LOOK_MS = 250;
 const LONG_PAUSE_MS = 5_000;
 /** What a batch is handed over with. */
 interface Context extends HandOffOptions {
+  readonly commits: CommitBehind;
   /** How often the marks' Redis, which is the queue's, was away. */
   readonly returns: () => number;
 }
@@ -74,7 +78,8 @@ export function createHandOff(options: HandOffOptions): HandOff {
   const { source, clock, log, marks } = options;
   const closed = new AbortController();
   let returns = 0;
-  const context: Context = { ...options, returns: () => returns };
+  const commits = createCommitBehind(options);
+  const context: Context = { ...options, commits, returns: () => returns };
   const partitions = new Map<string, TakenPartition>();
   const taken = (topic: string, partition: number): TakenPartition => {
     const name = `${topic}/${partition}`;
@@ -95,6 +100,7 @@ export function createHandOff(options: HandOffOptions): HandOff {
   return {
     handle: (batch) => handleBatch(context, batch, taken(batch.topic, batch.partition)),
     recheck: (reason) => recheck(reason, true),
+    flush: () => commits.flush(),
     async close() {
       for (const stop of stopListening) stop();
       closed.abort(fail('E_ABORTED', { reason: 'the source is closed' }));
@@ -135,9 +141,8 @@ async function handOver(context: Context, batch: SourceBatch, state: TakenPartit
     if (!(await enqueue(context, batch, state, part, waits))) return yieldMark(context, batch, state, waits);
     await batch.heartbeat();
   }
-  const committed = await whileBeating(batch, context.clock, batch.commit(String(state.next - 1n)));
-  if (!committed.ok) throw committed.error;
-  state.acknowledge(String(state.next));
+  batch.resolve(String(state.next - 1n));
+  context.commits.later(batch, String(state.next - 1n), (next) => state.acknowledge(next));
 }
 
 /** Chunks into the queue, then the mark behind them. False when another consumer moved the mark. */

@@ -30,9 +30,9 @@ export interface AppView {
   check(message: Message): Promise<CachewrightError | undefined>;
   /** Enqueues and returns once Redis has confirmed. @throws E_ENQUEUE_FAILED */
   submit(messages: readonly Message[]): Promise<void>;
-  /** How durable the queue's Redis is set up, e.g. `aof everysec`. */
+  /** How durable the queue's Redis is set up: `aof`, `snapshots only`, `memory only`, or `unknown` when it does not answer. */
   durability(): Promise<string>;
-  /** Remembers which ids answered a request, or tells those of an earlier one with this key. @throws E_IDEMPOTENCY_REUSED */
+  /** Remembers which ids answered a request, or tells those of an earlier one with this key. @throws E_IDEMPOTENCY_REUSED, E_ENQUEUE_FAILED */
   remember(key: string, contentHash: string, ids: readonly string[]): Promise<readonly string[]>;
   trail(query: AuditQuery): Promise<AuditRecord[]>;
   readonly queues: readonly BoardQueue[];

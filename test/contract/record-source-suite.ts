@@ -32,7 +32,7 @@ export const suiteLimits: GuardOptions = {
   concurrency: 4,
   perSecond: undefined,
   breaker: { failures: 1_000, halfOpenAfterMs: 100 },
-  maxWaitMs: 30_000,
+  effectTimeoutMs: 150_000,
   maxAbsentRatio: 1,
   clock: systemClock(),
 };

@@ -14,7 +14,7 @@ import { fail } from '../../src/core/errors.ts';
 
 recordSourceSuite('in memory', async (limits) => {
   let memory = createMemoryRecords();
-  const source = guardSource((gate) => (memory = createMemoryRecords({ gate })), limits);
+  const source = guardSource(({ gate }) => (memory = createMemoryRecords({ gate })), limits);
   return { source, probe: probeOf(memory), close: () => source.close() };
 });
 
@@ -63,8 +63,8 @@ function functionWorld() {
 recordSourceSuite('a function for one record', async (limits) => {
   const { read, recordOf, probe } = functionWorld();
   const source = guardSource(
-    (gate) =>
-      createFunctionRecords({ ...limits, gate, fetch: (id, signal) => read(signal, () => recordOf(id)) }),
+    (guarded) =>
+      createFunctionRecords({ ...guarded, fetch: (id, signal) => read(signal, () => recordOf(id)) }),
     limits,
   );
   return { source, probe, close: () => source.close() };
@@ -73,10 +73,9 @@ recordSourceSuite('a function for one record', async (limits) => {
 recordSourceSuite('a function for many records', async (limits) => {
   const { read, recordOf, probe } = functionWorld();
   const source = guardSource(
-    (gate) =>
+    (guarded) =>
       createFunctionRecords({
-        ...limits,
-        gate,
+        ...guarded,
         fetchMany: (ids, signal) => read(signal, () => new Map(ids.map((id) => [id, recordOf(id)]))),
       }),
     limits,
@@ -93,14 +92,12 @@ async function openHttp(
   const proxy = await startProxy(origin.port);
   const url = `http://127.0.0.1:${proxy.port}`;
   const source = guardSource(
-    (gate) =>
+    (guarded) =>
       createHttpRecords({
-        ...limits,
-        gate,
+        ...guarded,
         url: `${url}/shops/{id}`,
         headers: {},
         allowRedirectsTo: [],
-        maxConnections: limits.concurrency,
         batch: batch?.(url),
       }),
     limits,
@@ -160,13 +157,11 @@ async function openPostgres(limits: GuardOptions): Promise<OpenSource> {
   const through = new URL(url);
   through.port = String(proxy.port);
   const source = guardSource(
-    (gate) =>
+    (guarded) =>
       createPostgresRecords({
-        ...limits,
-        gate,
+        ...guarded,
         url: through.href,
         query: QUERY,
-        maxConnections: limits.concurrency,
       }),
     limits,
   );

@@ -1,7 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { connectRedis, type RedisClient, waitForRedis } from '../../src/adapters/redis-connection.ts';
-import { aConfig, type RunningApp, startApp } from '../support/app.ts';
+import { aConfig, auditFileOf, type RunningApp, startApp } from '../support/app.ts';
 import { describeWith } from '../support/needs.ts';
 import { produceTo } from '../support/produce.ts';
 import { waitFor } from '../support/servers/process.ts';
@@ -69,7 +69,7 @@ describeWith(['kafka', 'redis'], 'a backlog of 200,000 messages', () => {
     expect((await redis.mget(keys)).map((text, index) => text === texts[index])).not.toContain(false);
     const local = await running.app.parts.localTier.getMany(keys);
     expect(local.map((entry, index) => entry?.text === texts[index])).not.toContain(false);
-    expect(countOf(config.audit.url.slice('sqlite:'.length))).toEqual({
+    expect(countOf(auditFileOf(config))).toEqual({
       rows: MESSAGES,
       messages: MESSAGES,
     });

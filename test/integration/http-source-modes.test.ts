@@ -102,7 +102,7 @@ describe('a source that misbehaves', () => {
         ? json(response, '{}')
         : void response.writeHead(status, { 'retry-after': '1' }).end('{"error":"slow down"}'),
     );
-    const source = sourceAt(url, { guard: { maxWaitMs: 100 } });
+    const source = sourceAt(url, { guard: { effectTimeoutMs: 1_000 } });
     expect(messageOf((await fetchIds(source, '1'))[0])).toMatch(/HTTP 429/);
     status = 200;
     expect(codes(await fetchIds(source, '1'))).toEqual(['E_SOURCE_BUSY']);

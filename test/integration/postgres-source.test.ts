@@ -17,6 +17,7 @@ const QUERY = `select s.id, s.version::text as version, to_jsonb(s) as record fr
 const limits: GuardOptions = {
   service: 'stockService',
   timeoutMs: 3_000,
+  effectTimeoutMs: 10_000,
   concurrency: 4,
   perSecond: undefined,
   breaker: { failures: 1_000, halfOpenAfterMs: 100 },
@@ -43,7 +44,7 @@ describeWith(['postgres'], 'a Postgres source', () => {
 
   function opened(options: Partial<PostgresRecordsOptions> = {}): RecordSource {
     const source = guardSource(
-      (gate) => createPostgresRecords({ ...limits, gate, url, query: QUERY, maxConnections: 4, ...options }),
+      (guarded) => createPostgresRecords({ ...guarded, url, query: QUERY, ...options }),
       limits,
     );
     onTestFinished(() => source.close());

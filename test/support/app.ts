@@ -39,21 +39,31 @@ export const inlineServices = {
   },
 } as const satisfies ConfigInput['services'];
 
+/** A configuration whose servers, queue and audit file are known. */
+export type TestConfig = ConfigInput & {
+  readonly redis: { readonly url: string };
+  readonly queue: { readonly prefix: string };
+  readonly audit: { readonly url: string };
+};
+
 /** A configuration of its own on shared or private servers: fresh queue, group, audit file and port. */
-export function aConfig(redisUrl: string, more: ConfigInput = {}) {
+export function aConfig(redisUrl: string, more: ConfigInput = {}): TestConfig {
   const { kafka } = more;
   return {
     services: inlineServices,
     http: { port: 0 },
     ...more,
     ...(kafka !== undefined && { kafka: { groupId: uniqueName('group'), ...kafka } }),
-    redis: { url: redisUrl, ...more.redis },
-    queue: { prefix: uniqueName('app'), ...more.queue },
-    audit: { url: `sqlite:${join(privateDir('audit'), 'audit.db')}`, ...more.audit },
-  } satisfies ConfigInput;
+    redis: { ...more.redis, url: redisUrl },
+    queue: { ...more.queue, prefix: uniqueName('app') },
+    audit: { ...more.audit, url: more.audit?.url ?? `sqlite:${join(privateDir('audit'), 'audit.db')}` },
+  };
 }
 
-export type TestConfig = ReturnType<typeof aConfig>;
+/** The SQLite file of a configuration. */
+export function auditFileOf({ audit }: TestConfig): string {
+  return audit.url.slice('sqlite:'.length);
+}
 
 /** What can be seen of a run from outside, whoever runs it. */
 export interface Books {
@@ -70,8 +80,8 @@ export interface Books {
 
 /** Reads the audit file and the queues over connections of its own. */
 export function openBooks(config: TestConfig): Books {
-  const file = config.audit.url.slice('sqlite:'.length);
-  const { hostname: host, port } = new URL(config.redis.url ?? '');
+  const file = auditFileOf(config);
+  const { hostname: host, port } = new URL(config.redis.url);
   const open = <Data>(name: string): Queue<Data> => {
     const queue = new Queue<Data>(name, {
       connection: { host, port: Number(port) },
@@ -116,7 +126,7 @@ export function openBooks(config: TestConfig): Books {
       );
       return new Map(found.map(({ data }) => [data.message, data]));
     },
-    openJobs: () => chunks.getJobCountByTypes('waiting', 'active', 'delayed', 'paused', 'prioritized'),
+    openJobs: () => chunks.getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized'),
     close: async () => void (await Promise.all([letters.close(), chunks.close()])),
   };
 }
@@ -168,6 +178,8 @@ export interface Service {
   kill(): Promise<CliResult>;
 }
 
+class OverError extends Error {}
+
 /** Starts the command; the configuration is written as JSON, whatever it holds, or as the text it is. */
 export function startService(config: unknown, args: readonly string[] = []): Service {
   const file = join(privateDir('config'), 'cachewright.config.json');
@@ -175,14 +187,16 @@ export function startService(config: unknown, args: readonly string[] = []): Ser
   const started = startCli(['start', '--config', file, '--json', ...args], { cwd: join(file, '..') });
   let isOver = false;
   void started.ended.then(() => (isOver = true));
-  const wait = async <Found>(look: () => Found | null, what: string, timeoutMs = 30_000): Promise<Found> => {
-    const found = await waitFor(() => look() ?? (isOver ? 'over' : null), { what, timeoutMs }).catch(
-      (error: unknown) => {
-        throw new Error(`${String(error)}\n${started.stderr()}`);
-      },
-    );
-    if (found === 'over') throw new Error(`the service ended before ${what}:\n${started.stderr()}`);
-    return found as Found;
+  const wait = (look: () => RegExpExecArray | null, what: string, timeoutMs = 30_000) => {
+    const orOver = (): RegExpExecArray | null => {
+      const found = look();
+      if (found === null && isOver) throw new OverError(`the service ended before ${what}`);
+      return found;
+    };
+    const giveUpOn = (error: unknown): boolean => error instanceof OverError;
+    return waitFor(orOver, { what, timeoutMs, giveUpOn }).catch((error: unknown) => {
+      throw new Error(`${String(error)}:\n${started.stderr()}`, { cause: error });
+    });
   };
   const signal = (name: NodeJS.Signals): void => void (isOver || started.child.kill(name));
   return {

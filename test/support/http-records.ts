@@ -27,19 +27,17 @@ export function sourceAt(url: string, { http, guard, batch }: Settings = {}): Re
     perSecond: undefined,
     breaker: { failures: 1_000, halfOpenAfterMs: 100 },
     maxAbsentRatio: 1,
-    maxWaitMs: 20_000,
+    effectTimeoutMs: 100_000,
     clock: systemClock(),
     ...guard,
   };
   const source = guardSource(
-    (gate) =>
+    (guarded) =>
       createHttpRecords({
-        ...limits,
-        gate,
+        ...guarded,
         url: `${url}/shops/{id}`,
         headers: { authorization: SECRET },
         allowRedirectsTo: [],
-        maxConnections: limits.concurrency,
         maxBytes: 100_000,
         batch:
           batch === undefined

@@ -57,6 +57,10 @@ const outage = async (): Promise<never> => {
   throw fail('E_FETCH_FAILED', { service: 'shops', reason: 'connection refused', outage: true });
 };
 
+const asksForPause = (retryAfterMs: number) => async (): Promise<never> => {
+  throw fail('E_FETCH_FAILED', { service: 'shops', reason: 'HTTP 503', outage: true, retryAfterMs });
+};
+
 describe('the call gate', () => {
   it('never has more calls at the server than the concurrency', async () => {
     const { call, arrivals, most } = await countingServer();
@@ -94,10 +98,8 @@ describe('the call gate', () => {
     for (let i = 0; i < 3; i += 1) await refused(gate.run(never, outage));
     const call = vi.fn<() => Promise<never>>(outage);
     await expect
-      .poll(() => refused(gate.run(never, call)), { timeout: 3_000 })
-      .toMatchObject({
-        code: 'E_FETCH_FAILED',
-      });
+      .poll(async () => [await refused(gate.run(never, call)), call.mock.calls.length], { timeout: 3_000 })
+      .toEqual([{ code: 'E_SOURCE_OPEN', details: { service: 'shops', retryAfterMs: 150 } }, 1]);
     expect((await refused(gate.run(never, call))).code).toBe('E_SOURCE_OPEN');
     expect(call).toHaveBeenCalledTimes(1);
   });
@@ -140,6 +142,28 @@ describe('the call gate', () => {
     expect((await refused(stopped)).code).toBe('E_ABORTED');
     expect(inner.aborted).toBe(true);
     expect(await next).toBe('next');
+  });
+
+  it('gives the next turn only after the pause that the call before it was asked for', async () => {
+    const gate = gateOf({ concurrency: 1 });
+    const first = refused(gate.run(never, asksForPause(300)));
+    const next = gate.run(never, async () => performance.now());
+    expect((await first).code).toBe('E_FETCH_FAILED');
+    const pausedMs = performance.now();
+    expect((await next) - pausedMs).toBeGreaterThan(200);
+  });
+
+  it('heeds the pause that a failed trial was asked for', async () => {
+    const gate = gateOf({ breaker: { failures: 1, halfOpenAfterMs: 20 }, maxWaitMs: 100 });
+    await refused(gate.run(never, outage));
+    const call = vi.fn<() => Promise<never>>(asksForPause(60_000));
+    await expect
+      .poll(() => refused(gate.run(never, call)), { timeout: 3_000 })
+      .toMatchObject({
+        code: 'E_SOURCE_BUSY',
+        details: { limit: 'it asked for a pause' },
+      });
+    expect(call).toHaveBeenCalledTimes(1);
   });
 
   it('gives the call a signal that fires when its time is up', async () => {

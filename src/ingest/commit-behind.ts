@@ -1,0 +1,67 @@
+import { reasonOf } from '../core/errors.ts';
+import type { Clock, Log, SourceBatch } from '../core/ports.ts';
+
+/** The least time between two commits of a partition, milliseconds. */
+const COMMIT_EVERY_MS = 100;
+
+/**
+ * Commits behind the messages' back. They are in the queue and the mark says so; a commit that is late, or fails, costs a
+ * comparison at the next start and nothing else, while waiting for it would cost every message behind it. The first
+ * commit after a rest goes out at once, those that follow closely are gathered into one.
+ */
+export interface CommitBehind {
+  /** @param acknowledged told the next offset to read once Kafka has acknowledged the commit */
+  later(batch: SourceBatch, offset: string, acknowledged: (next: string) => void): void;
+  /** Sends what is pending; resolves when all has been answered. */
+  flush(): Promise<void>;
+}
+
+interface Pending {
+  readonly batch: SourceBatch;
+  readonly offset: string;
+  readonly acknowledged: (next: string) => void;
+}
+
+export function createCommitBehind({
+  clock,
+  log,
+}: {
+  readonly clock: Clock;
+  readonly log: Log;
+}): CommitBehind {
+  const pending = new Map<string, Pending>();
+  const resting = new Set<string>();
+  const sending = new Set<Promise<void>>();
+
+  const send = (place: string): void => {
+    const one = pending.get(place);
+    if (one === undefined) return;
+    pending.delete(place);
+    const { batch, offset, acknowledged } = one;
+    const sent = batch
+      .commit(offset)
+      .then(
+        () => acknowledged(String(BigInt(offset) + 1n)),
+        (error: unknown) => log.debug({ place, reason: reasonOf(error) }, 'not committed'),
+      )
+      .finally(() => sending.delete(sent));
+    sending.add(sent);
+    resting.add(place);
+    void clock.sleep(COMMIT_EVERY_MS).then(() => {
+      resting.delete(place);
+      send(place);
+    });
+  };
+
+  return {
+    later(batch, offset, acknowledged) {
+      const place = `${batch.topic}/${batch.partition}`;
+      pending.set(place, { batch, offset, acknowledged });
+      if (!resting.has(place)) send(place);
+    },
+    async flush() {
+      for (const place of pending.keys()) send(place);
+      await Promise.all(sending);
+    },
+  };
+}
