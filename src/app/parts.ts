@@ -5,6 +5,7 @@ import { createAuditThread } from '../adapters/audit-thread.ts';
 import { queueKeys } from '../adapters/bullmq-closing-script.ts';
 import { createDeadLetterMover } from '../adapters/bullmq-dead-letters.ts';
 import { createChunkQueue } from '../adapters/bullmq-queue.ts';
+import { createInstances } from '../adapters/redis-instances.ts';
 import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
 import { createRedisTier } from '../adapters/redis-tier.ts';
 import type { Config } from '../config/schema.ts';
@@ -80,6 +81,7 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
     clock,
     log,
   });
+  const instances = createInstances({ redis: connections.queue, prefix, name: instance, clock, log });
   const reader = createReader({ localTier, redisTier, clock });
   return {
     config,
@@ -102,6 +104,7 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
     submit,
     audit,
     mover,
+    instances,
     reader,
   };
 }

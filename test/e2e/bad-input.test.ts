@@ -73,7 +73,7 @@ describeWith(['kafka', 'redis'], 'bad input', () => {
     let letters: ReadonlyMap<string, DeadLetter>;
     const offsets = { plain: 0, tombstones: 0 };
     const cases = badMessages.map((message) => {
-      const topic = message.topic ?? 'plain';
+      const topic: keyof typeof topics = message.topic ?? 'plain';
       const at = offsets[topic];
       offsets[topic] += 2;
       const idAt = (offset: number): string => `${topics[topic]}-0@${offset}`;

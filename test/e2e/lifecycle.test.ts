@@ -1,4 +1,3 @@
-import { request } from 'node:http';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { connectRedis, type RedisClient, waitForRedis } from '../../src/adapters/redis-connection.ts';
 import type { ConfigInput } from '../../src/config/schema.ts';
@@ -6,8 +5,10 @@ import type { AuditRecord } from '../../src/core/trail.ts';
 import {
   aConfig,
   FINAL,
+  idsOf,
   inlineServices,
   openBooks,
+  postChanges,
   type Service,
   startApp,
   startService,
@@ -20,15 +21,9 @@ import { waitFor } from '../support/servers/process.ts';
 import { type RedisServer, startRedis } from '../support/servers/redis.ts';
 import { type SharedKafka, sharedKafka, uniqueName } from '../support/servers/shared.ts';
 
-const JSON_TYPE = { 'content-type': 'application/json' };
 const stock = (id: number | string, version: number): string =>
   JSON.stringify({ serviceId: 'stockService', id, version });
 const shop = (id: number | string): string => JSON.stringify({ serviceId: 'shopInfoService', id });
-
-const post = (url: string, body: string, headers: Record<string, string> = {}): Promise<Response> =>
-  fetch(`${url}/v1/changes`, { method: 'POST', headers: { ...JSON_TYPE, ...headers }, body });
-const idsOf = async (response: Response): Promise<string[]> =>
-  ((await response.json()) as { messages: string[] }).messages;
 
 let source: HttpSource;
 let redis: RedisServer;
@@ -90,7 +85,9 @@ describeWith(['redis'], 'a process that is told to stop', () => {
     const url = await first.ready();
     source.setMode('slow');
     // Two jobs in hand that wait for the source, and three that nobody has touched.
-    const ids = (await Promise.all([1, 2, 3, 4, 5].map((id) => post(url, shop(id)).then(idsOf)))).flat();
+    const ids = (
+      await Promise.all([1, 2, 3, 4, 5].map((id) => postChanges(url, shop(id)).then(idsOf)))
+    ).flat();
     await waitFor(() => source.requests() === 2, { what: 'two fetches to be under way' });
     first.signal('SIGTERM');
     await first.says(/SIGTERM: draining/);
@@ -116,7 +113,7 @@ describeWith(['redis'], 'a process that is told to stop', () => {
     const service = begin(withShops());
     const url = await service.ready();
     source.setMode('slow');
-    await post(url, shop(1));
+    await postChanges(url, shop(1));
     await waitFor(() => source.requests() === 1, { what: 'the fetch to be under way' });
     service.signal('SIGTERM');
     await service.says(/SIGTERM: draining/);
@@ -255,7 +252,7 @@ describeWith(['redis', 'kafka'], 'a flow from Kafka', () => {
         await durable.kill();
         source.setMode('ok');
         for (const headers of [{}, key]) {
-          const response = await post(running.url, stock('posted', 1), headers);
+          const response = await postChanges(running.url, stock('posted', 1), headers);
           refusals.push([
             response.status,
             response.headers.get('content-type'),
@@ -286,75 +283,10 @@ describeWith(['redis', 'kafka'], 'a flow from Kafka', () => {
     await expectNewest(newest);
     const address = `Redis at 127.0.0.1:${durable.port}`;
     expect([linesAbout(`"lost ${address}`), linesAbout(`"${address} is back"`)]).toEqual([1, 1]);
-    const again = await post(running.url, stock('posted', 1), key);
+    const again = await postChanges(running.url, stock('posted', 1), key);
     expect(again.status).toBe(202);
     const [posted = ''] = await idsOf(again);
     expect(finalsOf(await running.finals(expected.length + 1)).get(posted)).toHaveLength(1);
     expect((await fetch(`${running.url}/readyz`)).status).toBe(200);
   });
 });
-
-describeWith(['redis'], 'a request', () => {
-  it('that is repeated with its Idempotency-Key gets the same ids and runs once', async () => {
-    const running = await startApp(withShops());
-    open.push(() => running.close());
-    const key = { 'idempotency-key': 'the same' };
-    const body = `[${stock(1, 1)},${stock(2, 1)}]`;
-    const [one, two] = [await post(running.url, body, key), await post(running.url, body, key)];
-    expect([one.status, two.status]).toEqual([202, 202]);
-    const ids = await idsOf(one);
-    expect(await idsOf(two)).toEqual(ids);
-    await running.finals(2);
-    const three = await post(running.url, body, key);
-    expect(await idsOf(three)).toEqual(ids);
-    const other = await post(running.url, stock(3, 1), key);
-    expect([other.status, await other.json()]).toMatchObject([422, { title: 'E_IDEMPOTENCY_REUSED' }]);
-    const [marker = ''] = await idsOf(await post(running.url, stock(4, 1)));
-    const rows = await running.finals(3);
-    expect(rows.map(({ message }) => message).sort()).toEqual([...ids, marker].sort());
-  });
-
-  it('without tokens must name the loopback: a web page that re-bound its name is refused', async () => {
-    const running = await startApp(withShops());
-    open.push(() => running.close());
-    const { port } = new URL(running.url);
-    for (const path of ['/v1/records/stockService/1', '/v1/trail?key=a', '/queues', '/v1/changes']) {
-      expect(await statusFor(port, path, 'evil.example')).toBe(401);
-      expect(await statusFor(port, path, `localhost.evil.example:${port}`)).toBe(401);
-      expect(await statusFor(port, path, `localhost:${port}`)).not.toBe(401);
-    }
-    expect(await statusFor(port, '/livez', 'evil.example')).toBe(200);
-  });
-
-  it('needs a token where there are tokens, but for the health routes', async () => {
-    const running = await startApp(withShops({ http: { port: 0, tokens: ['first-token', 'second-token'] } }));
-    open.push(() => running.close());
-    const status = async (path: string, authorization?: string): Promise<number> =>
-      (
-        await fetch(
-          `${running.url}${path}`,
-          authorization === undefined ? {} : { headers: { authorization } },
-        )
-      ).status;
-    for (const path of ['/v1/trail?key=a', '/queues', '/queues/api/queues', '/v1/records/stockService/1']) {
-      expect([path, await status(path)]).toEqual([path, 401]);
-      expect([path, await status(path, 'Bearer first-tokem')]).toEqual([path, 401]);
-      expect([path, await status(path, 'first-token')]).toEqual([path, 401]);
-      expect([path, await status(path, 'Bearer second-token')]).not.toEqual([path, 401]);
-    }
-    expect((await post(running.url, stock(1, 1))).status).toBe(401);
-    expect((await post(running.url, stock(1, 1), { authorization: 'Bearer first-token' })).status).toBe(202);
-    expect([await status('/livez'), await status('/readyz')]).toEqual([200, 200]);
-  });
-});
-
-function statusFor(port: string, path: string, host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ host: '127.0.0.1', port, path, headers: { host } }, (response) => {
-      response.resume();
-      resolve(response.statusCode ?? 0);
-    });
-    asked.once('error', reject);
-    asked.end();
-  });
-}

@@ -218,3 +218,18 @@ export function startService(config: unknown, args: readonly string[] = []): Ser
     },
   };
 }
+
+/** `POST /v1/changes`, as JSON unless the headers say otherwise. */
+export function postChanges(
+  url: string,
+  body: string | Buffer,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Response> {
+  const all = { 'content-type': 'application/json', ...headers };
+  return fetch(`${url}/v1/changes`, { method: 'POST', headers: all, body });
+}
+
+/** The message ids that a request was answered with. */
+export async function idsOf(response: Response): Promise<string[]> {
+  return ((await response.json()) as { messages: string[] }).messages;
+}
