@@ -28,9 +28,9 @@ export function createInstances(options: {
 
   const beat = async (onOthers: (others: readonly string[]) => void): Promise<void> => {
     const now = Math.floor(clock.now());
-    await redis.zadd(key, now, name);
+    await redis.zadd(key, String(now), name);
     await redis.zremrangebyscore(key, '-inf', String(now - GONE_MS));
-    const others = (await redis.zrange(key, 0, -1)).filter((other) => other !== name);
+    const others = (await redis.zrange(key, '0', '-1')).filter((other) => other !== name);
     if (others.join(' ') === known) return;
     known = others.join(' ');
     onOthers(others);

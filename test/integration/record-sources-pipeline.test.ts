@@ -181,4 +181,22 @@ describeWith(['redis'], 'a fetched service in the pipeline', () => {
     const written = JSON.stringify([await pipeline.audit(), await pipeline.deadLetters()]);
     expect(written).not.toContain(SECRET);
   });
+
+  it('uses no attempts for trials that find the source still out, however many', async () => {
+    const service = shopService('shops', shops.url, {
+      source: { breaker: { failures: 1, halfOpenAfterMs: 200 } },
+      service: { retry: { attempts: 2 } },
+    });
+    shops.put('1', { id: '1', version: 1 });
+    shops.setMode('500');
+    pipeline = await startPipeline({ services: [service] });
+    await pipeline.add('opens', [change(service, '1')]);
+    await waitFor(() => shops.requests() >= 4, { what: 'three trials', timeoutMs: 20_000 });
+    shops.setMode('ok');
+    await ended('opens');
+    expect(await lastRow('1')).toEqual({ state: 'redisCached', attempts: 1 });
+    const errors = await errorsOf('1');
+    expect(errors.filter((code) => code === 'E_FETCH_FAILED')).toHaveLength(1);
+    expect(errors.filter((code) => code === 'E_SOURCE_OPEN').length).toBeGreaterThanOrEqual(3);
+  });
 });
