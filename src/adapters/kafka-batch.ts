@@ -1,4 +1,5 @@
 import type { EachBatchPayload, KafkaMessage } from 'kafkajs';
+import { fail } from '../core/errors.ts';
 import type { SourceBatch, SourcePartition, SourceRecord } from '../core/ports.ts';
 
 const NO_HEADERS: SourceRecord['headers'] = [];
@@ -7,6 +8,8 @@ const NO_HEADERS: SourceRecord['headers'] = [];
 export interface BatchContext {
   readonly look: SourcePartition;
   readonly signal: AbortSignal;
+  /** Whether the membership that got the batch still lasts. */
+  readonly isMember: () => boolean;
   /** Called when a heartbeat or commit failed: the membership may be over, for the other partitions too. */
   readonly onLost: (error: unknown) => void;
   readonly onCommitted: (next: string) => void;
@@ -16,7 +19,7 @@ export interface BatchContext {
 export function toSourceBatch(payload: EachBatchPayload, context: BatchContext): SourceBatch {
   const { batch } = payload;
   const { topic, partition } = batch;
-  const { look, signal, onLost, onCommitted } = context;
+  const { look, signal, isMember, onLost, onCommitted } = context;
   const guarded = async (work: Promise<void>): Promise<void> => {
     try {
       await work;
@@ -46,6 +49,9 @@ export function toSourceBatch(payload: EachBatchPayload, context: BatchContext):
     pause: () => look.pause(),
     resolve,
     async commit(offset) {
+      // kafkajs commits in the name of whatever membership it has by now, and brokers do not ask whose the partition is:
+      // a late commit would take back what the next owner has committed, which looks like an operator's rewind.
+      if (!isMember()) throw fail('E_ABORTED', { reason: 'the membership that got this batch is over' });
       resolve(offset);
       const next = String(BigInt(offset) + 1n);
       // Without arguments kafkajs commits nothing here; with all partitions it would commit those of other handlers.

@@ -47,7 +47,6 @@ class KafkaSource implements ChangeSource {
   #consumer: Consumer | undefined;
   #handler: BatchHandler = () => Promise.resolve();
   #generation = 0;
-  /** Ids of all topics, in one text. */
   #topicIds = '';
   /** Aborted when the generation is over. */
   #tenure = new AbortController();
@@ -206,12 +205,13 @@ class KafkaSource implements ChangeSource {
     const place = placeOf(topic, partition);
     // Doubts ended the waits, but kafkajs went on as a member.
     if (this.#tenure.signal.aborted && !this.#closed.signal.aborted) this.#tenure = new AbortController();
-    const tenure = this.#tenure;
+    const [tenure, assigned] = [this.#tenure, this.#assigned];
     try {
       await this.#identified;
       const batch = toSourceBatch(payload, {
         look: this.partition(topic, partition),
         signal: tenure.signal,
+        isMember: () => this.#assigned === assigned,
         // Ends the waits of the other partitions' handlers: the group waits for all of them before it goes on.
         onLost: (error) =>
           tenure.abort(fail('E_ABORTED', { reason: `the membership is in doubt: ${reasonOf(error)}` })),

@@ -198,6 +198,7 @@ class MemorySource implements ChangeSource {
         signal.aborted ? Promise.reject(fail('E_ABORTED', { reason: 'not a member' })) : Promise.resolve(),
       resolve,
       commit: (offset) => {
+        if (signal.aborted) return Promise.reject(fail('E_ABORTED', { reason: 'the membership is over' }));
         resolve(offset);
         cluster.commits.set(`${groupId} ${place}`, String(Number(offset) + 1));
         return Promise.resolve();

@@ -67,7 +67,6 @@ function compileService(id: string, service: ServiceConfig, around: SourceSurrou
       },
       horizonMs: service.retry.horizonMs,
     },
-    fetchTimeoutMs: service.source.type === 'inline' ? 0 : service.source.timeoutMs,
     ttlMs: service.ttlMs,
     ttlJitter: service.ttlJitter,
     fenceTtlMs: service.fenceTtlMs,

@@ -71,7 +71,10 @@ export interface SourceBatch extends SourcePartition {
   heartbeat(): Promise<void>;
   /** Marks everything up to and including `offset` as done: the source goes on behind it. */
   resolve(offset: string): void;
-  /** Resolves `offset` and commits `offset + 1` for this partition only. A resolved one may be committed after the handler has returned. */
+  /**
+   * Resolves `offset` and commits `offset + 1` for this partition only. A resolved one may be committed after the handler
+   * has returned; rejects when the membership that got the batch is over, since the partition may be another's by then.
+   */
   commit(offset: string): Promise<void>;
 }
 

@@ -58,8 +58,6 @@ export interface Service {
   readonly checkMessage: Check | undefined;
   readonly checkRecord: Check | undefined;
   readonly retry: RetryRule;
-  /** How long one fetch of this service may take, milliseconds. */
-  readonly fetchTimeoutMs: number;
   /** Time to live of values in Redis, milliseconds; 0: none, as in the original. */
   readonly ttlMs: number;
   /** Share of `ttlMs` by which values may expire earlier, 0 – 1. */

@@ -142,7 +142,11 @@ async function handOver(context: Context, batch: SourceBatch, state: TakenPartit
     await batch.heartbeat();
   }
   batch.resolve(String(state.next - 1n));
-  context.commits.later(batch, String(state.next - 1n), (next) => state.acknowledge(next));
+  const { epoch } = state;
+  context.commits.later(batch, String(state.next - 1n), (next) => {
+    // A late answer may come when the partition is another log already.
+    if (state.epoch === epoch) state.acknowledge(next);
+  });
 }
 
 /** Chunks into the queue, then the mark behind them. False when another consumer moved the mark. */

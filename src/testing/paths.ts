@@ -143,7 +143,6 @@ const pathService: Service = {
   checkMessage: undefined,
   checkRecord: undefined,
   retry: oneAttempt,
-  fetchTimeoutMs: 1_000,
   ttlMs: 0,
   ttlJitter: 0,
   fenceTtlMs: 0,

@@ -232,6 +232,22 @@ export function changeSourceSuite(name: string, openWorld: () => Promise<SourceW
       expect(isTold).toBe(true);
     });
 
+    it("refuses a commit in the name of a membership that is over: the partition may be another owner's by then", async () => {
+      await world.append(0, ['a', 'b'].map(text));
+      const batches: SourceBatch[] = [];
+      const source = await start(async (batch) => {
+        batches.push(batch);
+        if (batches.length === 1) batch.pause();
+        else await batch.commit(lastOf(batch));
+      });
+      await until('the first offer', () => batches.length === 1);
+      await source.restart('a test wants it');
+      const committed = () => source.partition(world.topic, 0).committed();
+      await until('the next membership to commit', async () => (await committed()) === '2');
+      await expect(batches[0]?.commit('0')).rejects.toMatchObject({ code: 'E_ABORTED' });
+      expect(await committed()).toBe('2');
+    });
+
     it('ends the waits of its handlers when it closes, and waits for them', async () => {
       await world.append(0, ['a'].map(text));
       let ended = '';

@@ -149,7 +149,7 @@ export async function startApp(config: TestConfig): Promise<RunningApp> {
   app.on('chunk', ({ states }) => {
     for (const [state, count] of Object.entries(states)) counts[state] = (counts[state] ?? 0) + count;
   });
-  await app.start();
+  const iv=setTimeout(()=>console.log(log.lines.slice(-20).map((l)=>JSON.stringify(l)).join('\n')),25000); await app.start(); clearTimeout(iv);
   const books = openBooks(config);
   return {
     app,

@@ -23,7 +23,6 @@ export function aService(overrides: Partial<Service> = {}): Service {
       backoff: { initialMs: 100, factor: 2, maxMs: 1_000, jitter: 0 },
       horizonMs: 3_600_000,
     },
-    fetchTimeoutMs: 1_000,
     ttlMs: 0,
     ttlJitter: 0.1,
     fenceTtlMs: 0,
