@@ -1,11 +1,13 @@
 import { backoffMs } from '../core/backoff.ts';
-import { asError, type CachewrightError, fail } from '../core/errors.ts';
+import { type CachewrightError, fail } from '../core/errors.ts';
 import type { Clock, Log } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
 import type { RetryRule } from '../core/service.ts';
 import type { Step } from '../core/trail.ts';
 import type { Chart } from '../../machines/compile.ts';
-import type { Effect, EffectOutcome, Effects } from './effect.ts';
+import type { EffectOutcome, Effects } from './effect.ts';
+import { createEffectCalls, type EffectCalls } from './effect-calls.ts';
+import { groupRuns } from './group-runs.ts';
 import { createSupersession, type Supersession } from './supersede.ts';
 
 export interface ExecutorOptions {
@@ -47,6 +49,7 @@ class Pass {
   readonly #signal: AbortSignal;
   readonly #onState: (state: string) => void;
   readonly #supersession: Supersession;
+  readonly #calls: EffectCalls;
   readonly #inFlight = new Set<Promise<void>>();
   /** Runs that may take their next step now. */
   #ready: Run[];
@@ -58,11 +61,20 @@ class Pass {
     this.#onState = onState;
     this.#ready = [];
     this.#supersession = createSupersession();
+    this.#calls = createEffectCalls({ signal, timeoutMs: options.effectTimeoutMs, log: options.log });
     for (const run of runs) this.#enter(run);
     this.#electLeaders();
   }
 
   async run(): Promise<void> {
+    try {
+      await this.#walk();
+    } finally {
+      this.#calls.close();
+    }
+  }
+
+  async #walk(): Promise<void> {
     for (;;) {
       this.#launch();
       if (this.#inFlight.size > 0) await Promise.race(this.#inFlight);
@@ -78,29 +90,8 @@ class Pass {
     while (this.#ready.length > 0) {
       const ready = this.#ready;
       this.#ready = [];
-      for (const group of this.#groups(ready)) this.#call(group);
+      for (const group of groupRuns(ready, this.#options)) this.#call(group);
     }
-  }
-
-  /** Cuts ready runs into groups by effect, service, count and bytes; runs a rival still holds back stay out. */
-  #groups(ready: readonly Run[]): Run[][] {
-    const { chart, maxGroupRuns, maxGroupBytes } = this.#options;
-    const groups: Run[][] = [];
-    const open = new Map<string, { runs: Run[]; bytes: number }>();
-    for (const run of ready) {
-      const effect = chart.state(run.state).effect ?? '';
-      const name = effect === 'fetch' ? `fetch ${run.change?.service.id}` : effect;
-      let group = open.get(name);
-      const bytes = sizeOf(run);
-      if (group === undefined || group.runs.length >= maxGroupRuns || group.bytes + bytes > maxGroupBytes) {
-        group = { runs: [], bytes: 0 };
-        open.set(name, group);
-        groups.push(group.runs);
-      }
-      group.runs.push(run);
-      group.bytes += bytes;
-    }
-    return groups;
   }
 
   #call(group: Run[]): void {
@@ -119,8 +110,8 @@ class Pass {
       );
       return;
     }
-    const called = this.#outcomes(effect, name, group);
-    if (Array.isArray(called)) {
+    const called = this.#calls.call(effect, name, group);
+    if (!(called instanceof Promise)) {
       this.#settle(group, step, called);
       return;
     }
@@ -129,45 +120,6 @@ class Pass {
       this.#settle(group, step, outcomes);
     });
     this.#inFlight.add(done);
-  }
-
-  /** Calls the effect; never rejects and never hangs: what it throws, or its time running out, is every run's outcome. */
-  #outcomes(effect: Effect, name: string, group: Run[]): EffectOutcome[] | Promise<EffectOutcome[]> {
-    const { effectTimeoutMs } = this.#options;
-    const all = (error: CachewrightError): EffectOutcome[] => group.map(() => error);
-    const deadline = new AbortController();
-    const signal = AbortSignal.any([this.#signal, deadline.signal]);
-    let called: ReturnType<Effect>;
-    try {
-      called = effect(group, signal);
-    } catch (thrown) {
-      return all(this.#loud(thrown, name));
-    }
-    if (!(called instanceof Promise)) return [...called];
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        deadline.abort(fail('E_EFFECT_TIMEOUT', { effect: name, timeoutMs: effectTimeoutMs }));
-        resolve(all(fail('E_EFFECT_TIMEOUT', { effect: name, timeoutMs: effectTimeoutMs })));
-      }, effectTimeoutMs);
-      const onAbort = (): void => {
-        resolve(all(fail('E_ABORTED', { reason: String(this.#signal.reason) })));
-      };
-      this.#signal.addEventListener('abort', onAbort, { once: true });
-      called
-        .then((outcomes) => resolve([...outcomes]))
-        .catch((thrown: unknown) => resolve(all(this.#loud(thrown, name))))
-        .finally(() => {
-          clearTimeout(timer);
-          this.#signal.removeEventListener('abort', onAbort);
-        });
-    });
-  }
-
-  #loud(thrown: unknown, effect: string): CachewrightError {
-    const error = asError(thrown);
-    if (error.code === 'E_UNEXPECTED')
-      this.#options.log.error({ effect, err: error.cause ?? error }, error.message);
-    return error;
   }
 
   /** Gives every run of a group its outcome. */
@@ -299,10 +251,4 @@ class Pass {
     const unparsed = this.#runs.some((run) => run.state === chart.initial && run.dueMs === 0);
     if (!unparsed) this.#ready.push(...this.#supersession.elect());
   }
-}
-
-function sizeOf(run: Run): number {
-  const { value } = run.message;
-  const raw = value === null ? 0 : typeof value === 'string' ? value.length : value.base64.length;
-  return run.record === undefined ? raw : Math.max(raw, run.record.text.length);
 }

@@ -54,12 +54,12 @@ export function clusterSuite(kind: ClusterKind): void {
 
     beforeAll(async () => {
       [kafka, redisServer] = await Promise.all([startKafka({ brokers: 3, ...kind.kafka }), startRedis()]);
-      console.log(kind.need,'kafka up'); await kafka.createTopic(TOPIC, {
+      await kafka.createTopic(TOPIC, {
         partitions: PARTITIONS,
         replication: 3,
         settings: { 'min.insync.replicas': '2' },
       });
-      console.log(kind.need,'topic');redis = connectRedis({
+      redis = connectRedis({
         url: redisServer.url,
         name: 'test',
         connectTimeoutMs: 2_000,
@@ -69,7 +69,7 @@ export function clusterSuite(kind: ClusterKind): void {
       await waitForRedis(redis, { what: 'Redis', timeoutMs: 5_000 });
       const config = aConfig(redisServer.url, { kafka: { topics: [TOPIC], ...kind.found(kafka) } });
       groupId = config.kafka?.groupId ?? '';
-      console.log(kind.need,'starting'); running = await startApp(config); console.log(kind.need,'started');
+      running = await startApp(config);
     });
     afterAll(async () => {
       await running?.close();

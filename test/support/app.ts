@@ -1,4 +1,5 @@
 /** The product as a whole, for end-to-end tests: in this process, or as a command of its own, on servers of the test. */
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Queue } from 'bullmq';
@@ -14,6 +15,9 @@ import { type CliProcess, type CliResult, startCli } from './cli.ts';
 import { rememberingLog } from './ingest.ts';
 import { privateDir, waitFor } from './servers/process.ts';
 import { uniqueName } from './servers/shared.ts';
+
+/** How long a start may take with its servers up, milliseconds. */
+const START_MS = 60_000;
 
 /** States a message ends in. */
 export const FINAL: ReadonlySet<string> = new Set([
@@ -149,7 +153,14 @@ export async function startApp(config: TestConfig): Promise<RunningApp> {
   app.on('chunk', ({ states }) => {
     for (const [state, count] of Object.entries(states)) counts[state] = (counts[state] ?? 0) + count;
   });
-  const iv=setTimeout(()=>console.log(log.lines.slice(-20).map((l)=>JSON.stringify(l)).join('\n')),25000); await app.start(); clearTimeout(iv);
+  const signal = AbortSignal.timeout(START_MS);
+  try {
+    await Promise.race([app.start(), once(signal, 'abort').then(() => signal.throwIfAborted())]);
+  } catch (error) {
+    await app.close(0);
+    const lines = log.lines.map((line) => JSON.stringify(line)).join('\n');
+    throw new Error(`the app did not start: ${String(error)}; its log:\n${lines}`, { cause: error });
+  }
   const books = openBooks(config);
   return {
     app,
