@@ -4,6 +4,7 @@
  */
 import type { EventEmitter } from 'node:events';
 import { monotonicFactory } from 'ulid';
+import type { KafkaCodec, KafkaCodecName } from './adapters/kafka-codecs.ts';
 import type { App } from './app/app.ts';
 import type { Parts } from './app/parts.ts';
 import type { CachewrightEvents } from './app/events.ts';
@@ -14,6 +15,7 @@ import { fail } from './core/errors.ts';
 import type { Log } from './core/ports.ts';
 import { type CachedRecord, cachedRecordOf } from './read/cached-record.ts';
 
+export type { KafkaCodec, KafkaCodecName } from './adapters/kafka-codecs.ts';
 export type { CachewrightEvents, MessageEvent } from './app/events.ts';
 export { defineConfig, defineSource } from './config/define-config.ts';
 export type { Config, ConfigInput } from './config/schema.ts';
@@ -32,6 +34,15 @@ export type { StandardSchema } from './core/schema.ts';
 export type { DecodedChange } from './core/service.ts';
 export type { TrailStep } from './core/trail.ts';
 export type { CachedRecord } from './read/cached-record.ts';
+
+/**
+ * Registers a codec for compressed topics, before the first start; gzip, lz4 and zstd are built in. In a configuration
+ * file: `await registerKafkaCodec('snappy', …)` at its top.
+ */
+export async function registerKafkaCodec(name: KafkaCodecName, codec: KafkaCodec): Promise<void> {
+  const codecs = await import('./adapters/kafka-codecs.ts');
+  codecs.registerKafkaCodec(name, codec);
+}
 
 /** A change message: an object, which is sent as JSON, or the exact text. */
 export type PublishedMessage = object | string;

@@ -33,7 +33,14 @@ describe.each([
   [
     'cachewright',
     'src/index.ts',
-    ['CachewrightError', 'catalogue', 'createCachewright', 'defineConfig', 'defineSource'],
+    [
+      'CachewrightError',
+      'catalogue',
+      'createCachewright',
+      'defineConfig',
+      'defineSource',
+      'registerKafkaCodec',
+    ],
   ],
   ['cachewright/reader', 'src/reader.ts', ['CachewrightError', 'createCacheReader']],
   [
