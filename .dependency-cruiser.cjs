@@ -7,7 +7,7 @@ const rooms = '^src/(ingest|pipeline|read|audit)/';
 const drivers =
   '(kafkajs|bullmq|ioredis|keyv|lru-cache|pg|undici|cockatiel|@bull-board|node-zookeeper-client|lz4-napi)';
 /** Roots of their own: the app, the entries of the package, the audit thread. They put adapters and rooms together. */
-const roots = '^src/(app/|cli/|index\\.ts|reader\\.ts|testing\\.ts|testing/|audit/writer-thread\\.ts)';
+const roots = '^src/(app/|cli/|reader\\.ts|testing\\.ts|testing/|audit/writer-thread\\.ts)';
 
 module.exports = {
   forbidden: [

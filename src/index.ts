@@ -4,7 +4,7 @@
  */
 import type { EventEmitter } from 'node:events';
 import { monotonicFactory } from 'ulid';
-import type { KafkaCodec, KafkaCodecName } from './adapters/kafka-codecs.ts';
+import type { KafkaCodec, KafkaCodecName } from './app/kafka-codecs.ts';
 import type { App } from './app/app.ts';
 import type { Parts } from './app/parts.ts';
 import type { CachewrightEvents } from './app/events.ts';
@@ -15,7 +15,7 @@ import { fail } from './core/errors.ts';
 import type { Log } from './core/ports.ts';
 import { type CachedRecord, cachedRecordOf } from './read/cached-record.ts';
 
-export type { KafkaCodec, KafkaCodecName } from './adapters/kafka-codecs.ts';
+export type { KafkaCodec, KafkaCodecName } from './app/kafka-codecs.ts';
 export type { CachewrightEvents, MessageEvent } from './app/events.ts';
 export { defineConfig, defineSource } from './config/define-config.ts';
 export type { Config, ConfigInput } from './config/schema.ts';
@@ -40,7 +40,7 @@ export type { CachedRecord } from './read/cached-record.ts';
  * file: `await registerKafkaCodec('snappy', …)` at its top.
  */
 export async function registerKafkaCodec(name: KafkaCodecName, codec: KafkaCodec): Promise<void> {
-  const codecs = await import('./adapters/kafka-codecs.ts');
+  const codecs = await import('./app/kafka-codecs.ts');
   codecs.registerKafkaCodec(name, codec);
 }
 
