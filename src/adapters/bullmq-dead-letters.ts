@@ -1,7 +1,7 @@
 import { Queue } from 'bullmq';
 import type { Cluster, Redis } from 'ioredis';
-import { reasonOf } from '../core/errors.ts';
 import type { Clock, DeadLetter, Log } from '../core/ports.ts';
+import { redisReason } from './redis-connection.ts';
 
 /** Name of the BullMQ queue in which dead letters lie until a person redrives or discards them. */
 export const DEAD_LETTER_QUEUE = 'dead-letters';
@@ -34,7 +34,7 @@ export function createDeadLetterMover(options: {
 }): DeadLetterMover {
   const { redis, outbox, clock, log } = options;
   const queue = new Queue(DEAD_LETTER_QUEUE, { connection: options.connection, prefix: options.prefix });
-  queue.on('error', (error) => log.debug({ err: reasonOf(error) }, 'dead-letter queue'));
+  queue.on('error', (error) => log.debug({ err: redisReason(error) }, 'dead-letter queue'));
   const stop = new AbortController();
   let wake = (): void => undefined;
   let loop: Promise<void> = Promise.resolve();
@@ -62,7 +62,7 @@ export function createDeadLetterMover(options: {
       } catch (error) {
         pauseMs = Math.min(MAX_PAUSE_MS, Math.max(IDLE_MS, pauseMs) * 2);
         log.warn(
-          { err: reasonOf(error), againInMs: pauseMs },
+          { err: redisReason(error), againInMs: pauseMs },
           'dead letters could not be moved; they wait in the outbox',
         );
       }
@@ -87,7 +87,7 @@ export function createDeadLetterMover(options: {
       await loop;
       await queue
         .close()
-        .catch((error: unknown) => log.warn({ err: reasonOf(error) }, 'closing the dead-letter queue'));
+        .catch((error: unknown) => log.warn({ err: redisReason(error) }, 'closing the dead-letter queue'));
     },
   };
 }

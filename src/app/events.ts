@@ -73,16 +73,24 @@ export function announce(
       execution.name,
     );
   const isHeard = events.listenerCount('message') > 0;
+  const freeWaits = new Map<string, number>();
   for (const run of runs) {
-    const isBad =
-      (run.dueMs > 0 && run.error !== undefined) || run.state === 'rejected' || run.state === 'gaveUp';
-    if (!isHeard && !isBad && messages !== 'all') continue;
+    const isDead = run.state === 'rejected' || run.state === 'gaveUp';
+    const waitsFree = run.dueMs > 0 && run.waitsFree;
+    const hasFailed = isDead || (run.dueMs > 0 && !waitsFree && run.error !== undefined);
+    if (waitsFree && run.error !== undefined) {
+      freeWaits.set(run.error.message, (freeWaits.get(run.error.message) ?? 0) + 1);
+    }
+    if (!isHeard && !hasFailed && messages !== 'all') continue;
     const event = messageEventOf(run);
     if (isHeard) events.emit('message', event);
     if (messages === 'all') logSteps(log, event);
-    if (isBad && messages !== 'none') logFailure(log, event);
-    if (run.dueMs === 0 && isBad) events.emit('dead', event);
+    if (hasFailed && messages !== 'none') logFailure(log, event);
+    if (isDead) events.emit('dead', event);
   }
+  // An outage makes many wait at once, and each look again: one line per reason says it.
+  if (messages === 'none') return;
+  for (const [reason, waiting] of freeWaits) log.warn({ chunk: execution.name, messages: waiting }, reason);
 }
 
 function messageEventOf(run: ClosedExecution['runs'][number]): MessageEvent {

@@ -213,6 +213,8 @@ function fourLetterWord(port: number, word: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
     const socket = connect(port, HOST, () => socket.write(word));
+    // One that is just starting may take the connection and never answer.
+    socket.setTimeout(2_000, () => socket.destroy(new Error('no reply within 2 s')));
     socket.setEncoding('utf8').on('data', (part: string) => void (text += part));
     socket.once('error', reject);
     socket.once('close', () => resolve(text));
