@@ -84,7 +84,7 @@ export const catalogue = {
   E_SERVICE_UNKNOWN: entry(
     'reject',
     'No service {service} is configured.',
-    'Add it under `services`, then redrive the dead letter.',
+    'Add it under `services`, then send the message again.',
   ),
   E_ID_MISSING: entry(
     'reject',
@@ -120,7 +120,7 @@ export const catalogue = {
   E_VERSION_RULE_CHANGED: entry(
     'reject',
     'The stored fence of {key} has versions of kind {stored}, the service now says {kind}; these cannot be compared.',
-    'Put the old rule back, or forget the fence with `cachewright fence reset` and redrive.',
+    'Put the old rule back, or, to begin anew, delete `fence:{key}` of this key in Redis and send the message again.',
   ),
   // Fetching
   E_FETCH_FAILED: entry(
@@ -181,7 +181,7 @@ export const catalogue = {
   E_WAITED_TOO_LONG: entry(
     'defect',
     'The run waited for {service} since {since}, longer than its horizon of {horizonMs} ms.',
-    'Mend the source and redrive the dead letter.',
+    'Mend the source and send the message again.',
   ),
   // Tiers
   E_LOCAL_MISMATCH: entry(
@@ -197,7 +197,7 @@ export const catalogue = {
   E_REDIS_WRITE: entry(
     'retry',
     'Redis refused to write {key}: {reason}.',
-    'Another program may use this key for another type; mend that and redrive.',
+    'Another program may use this key for another type; mend that and send the message again.',
   ),
   E_REDIS_READ: entry('retry', 'Redis did not answer: {reason}.', 'Look at Redis; the run is retried.'),
   E_FENCE_CHANGED: entry(
@@ -215,17 +215,17 @@ export const catalogue = {
   E_OUTCOMES_MISSING: entry(
     'defect',
     'The effect {effect} gave {got} outcomes for {runs} runs.',
-    'This is a bug in the effect: report it; redrive the dead letters afterwards.',
+    'This is a bug in the effect: report it; send the messages again afterwards.',
   ),
   E_EVENT_UNKNOWN: entry(
     'defect',
     'The state {state} does not know the event {event}.',
-    'This is a bug in an effect or the chart: report it; redrive the dead letters afterwards.',
+    'This is a bug in an effect or the chart: report it; send the messages again afterwards.',
   ),
   E_WORKER_KILLED: entry(
     'defect',
     'This message was alone in its job when {executions} executions in a row died with their process.',
-    'Look at the schema, decode or source function it goes through; redrive when mended.',
+    'Look at the schema, decode or source function it goes through; send it again when mended.',
   ),
   E_JOB_FAILED: entry(
     'defect',
