@@ -15,7 +15,7 @@ import { ensureKafkaJars, hasKafkaJars, type KafkaVersion } from './support/serv
 
 const PROJECTS = ['unit', 'machine', 'contract', 'integration', 'e2e', 'chaos'] as const;
 const WITHOUT_SERVERS: ReadonlySet<string> = new Set(['unit', 'machine']);
-const NEEDS: readonly Need[] = ['redis', 'kafka', 'zookeeper', 'postgres', 'faketime', 'chromium'];
+const NEEDS: readonly Need[] = ['redis', 'kafka', 'zookeeper', 'postgres', 'faketime', 'chromium', 'compose'];
 const KAFKA_VERSIONS: readonly KafkaVersion[] = ['4.3.1', '3.9.2'];
 
 interface Tally {

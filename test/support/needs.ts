@@ -3,7 +3,7 @@ import { type DebianPackage, installCommand, missingOf } from './servers/debian.
 import { hasKafkaJars, type KafkaVersion } from './servers/kafka-jars.ts';
 
 /** What a suite cannot do without. `kafka` is KRaft, `zookeeper` a Kafka of the last line that runs with ZooKeeper. */
-export type Need = 'kafka' | 'zookeeper' | 'redis' | 'postgres' | 'faketime' | 'chromium';
+export type Need = 'kafka' | 'zookeeper' | 'redis' | 'postgres' | 'faketime' | 'chromium' | 'compose';
 
 /** Under CI or `--strict` a suite that cannot run is a failure, not a skip: nobody reads the skips of a green run. */
 export function isStrict(): boolean {
@@ -39,6 +39,7 @@ const PACKAGES: Readonly<Record<Need, () => readonly DebianPackage[]>> = {
   postgres: () => ['postgresql'],
   faketime: () => ['faketime'],
   chromium: () => ['chromium'],
+  compose: () => ['docker-compose'],
 };
 
 /** Maven only fetches the jars; once they are there Java is enough. */

@@ -1,16 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { describeWith } from '../support/needs.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const FILES = ['docker-compose.yml', 'docker-compose.zookeeper.yml'] as const;
 
 /** There is no engine to try them with; what can be checked without one is checked here. */
-const hasCompose = (process.env['PATH'] ?? '')
-  .split(delimiter)
-  .some((dir) => existsSync(join(dir, 'docker-compose')));
-
 describe.each(FILES)('%s', (file) => {
   const text = readFileSync(join(ROOT, file), 'utf8');
 
@@ -27,23 +24,22 @@ describe.each(FILES)('%s', (file) => {
       [],
     );
   });
+});
 
-  it.runIf(hasCompose)(
-    'is understood by docker-compose, with a health check for everything that keeps running',
-    () => {
-      const config = execFileSync('docker-compose', ['--file', join(ROOT, file), 'config'], {
-        encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      const services = blocksOf(config, 'services');
-      expect([...services.keys()]).toContain('cachewright');
-      const unchecked = [...services]
-        .filter(([, block]) => !block.includes('healthcheck:'))
-        .map(([name]) => name);
-      expect(unchecked).toEqual(['topic']);
-      expect(services.get('cachewright')).toMatch(/read_only: true/);
-    },
-  );
+describeWith(['compose'], 'docker-compose', () => {
+  it.each(FILES)('understands %s, with a health check for everything that keeps running', (file) => {
+    const config = execFileSync('docker-compose', ['--file', join(ROOT, file), 'config'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const services = blocksOf(config, 'services');
+    expect([...services.keys()]).toContain('cachewright');
+    const unchecked = [...services]
+      .filter(([, block]) => !block.includes('healthcheck:'))
+      .map(([name]) => name);
+    expect(unchecked).toEqual(['topic']);
+    expect(services.get('cachewright')).toMatch(/read_only: true/);
+  });
 });
 
 /** The text of each entry of a top-level section, by its name. */

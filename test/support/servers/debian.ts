@@ -8,6 +8,7 @@ export type DebianPackage =
   | 'postgresql'
   | 'faketime'
   | 'chromium'
+  | 'docker-compose'
   | 'default-jre-headless'
   | 'maven';
 
@@ -17,6 +18,7 @@ const PROOF: Readonly<Record<DebianPackage, () => boolean>> = {
   postgresql: () => postgresBin() !== undefined,
   faketime: () => isOnPath('faketime'),
   chromium: () => isOnPath('chromium'),
+  'docker-compose': () => isOnPath('docker-compose'),
   'default-jre-headless': () => isOnPath('java'),
   maven: () => isOnPath('mvn'),
 };
