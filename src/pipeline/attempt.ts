@@ -30,6 +30,9 @@ export interface ClosedExecution {
   readonly endedMs: number;
 }
 
+/** Of a job that kills its workers no message is read before it is split: reading it may be what kills. */
+const readNothing: Parse = () => ({ kind: 'ignored' });
+
 /** How long a chunk of a newer format rests before a worker looks again, milliseconds. */
 const NEWER_FORMAT_REST_MS = 5_000;
 
@@ -49,8 +52,9 @@ export function createAttempt(options: AttemptOptions): ExecutionHandler {
     const release = await oneSuspectAtATime(execution);
     try {
       const startedMs = clock.now();
-      const { runs, resting } = await runsOfChunk(data, chart, parse, startedMs);
       const verdict = judge(execution);
+      const reading = verdict === 'run' ? parse : readNothing;
+      const { runs, resting } = await runsOfChunk(data, chart, reading, startedMs);
       if (verdict === 'split') return await splitUp(options, execution, runs);
       if (verdict === 'condemn') condemn(execution, runs);
       else await walk(execution, runs);

@@ -235,6 +235,21 @@ describeWith(['redis'], 'an execution of a job', () => {
     expect(await pipeline.redis.exists(inline.keyOf('9'))).toBe(0);
   });
 
+  it('does not read the messages of a job that kills its workers, which may be what kills', async () => {
+    let reads = 0;
+    const { keyOf } = inline;
+    const deadly = { ...inline, keyOf: (id: string) => ((reads += 1), keyOf(id)) };
+    pipeline = await startPipeline({ services: [deadly], autostart: false });
+    const waits = { state: 'parsed', attempts: 1, dueMs: 1, sinceMs: 1, error: 'E_FETCH_FAILED' };
+    const message = aMessage(9, { serviceId: 'productInfoService', id: 9, version: 1 });
+    await pipeline.add('reader', [message], { suspect: true, waiting: { 0: waits } });
+    await pipeline.redis.hset(pipeline.keys.job('reader'), 'ats', '2', 'cw-begun', '2');
+    await pipeline.worker.start();
+    await completed('reader');
+    expect((await pipeline.deadLetters()).map(({ error }) => error.code)).toEqual(['E_WORKER_KILLED']);
+    expect(reads).toBe(0);
+  });
+
   it('takes up the messages of a job that BullMQ failed by itself', async () => {
     pipeline = await startPipeline({ services: [inline], autostart: false });
     await pipeline.add('sunk', [aMessage(4, { serviceId: 'productInfoService', id: 4, version: 1 })]);
