@@ -9,14 +9,12 @@ import type { Config, ConfigInput } from '../config/schema.ts';
 import { type Bytes, type Message, toBytes } from '../core/change.ts';
 import { systemClock } from '../core/clock.ts';
 import { fail } from '../core/errors.ts';
-import type { DeadLetter, ExecutionHandler, Log } from '../core/ports.ts';
+import type { DeadLetter, Log } from '../core/ports.ts';
 import type { Service } from '../core/service.ts';
 import type { AuditRecord } from '../core/trail.ts';
 import { createSubmit } from '../ingest/submit.ts';
-import { createAttempt } from '../pipeline/attempt.ts';
-import { createEffects } from '../pipeline/effects.ts';
-import { createExecutor } from '../pipeline/executor.ts';
 import { createParse } from '../pipeline/parse.ts';
+import { createPipeline } from '../pipeline/pipeline.ts';
 import { type CachedRecord, cachedRecordOf } from '../read/cached-record.ts';
 import { createReader } from '../read/reader.ts';
 import { createMemoryQueue } from './memory-queue.ts';
@@ -79,10 +77,6 @@ export interface Harness {
 }
 
 const DEFAULT_TOPIC = 'cache-message';
-/** A harness is no place for load: its groups and chunks are those of the product's defaults. */
-const MAX_GROUP_RUNS = 500;
-const MAX_GROUP_BYTES = 4 * 1024 ** 2;
-const EFFECT_TIMEOUT_MS = 15_000;
 const MAX_ROWS = 10_000;
 
 /** @throws `E_CONFIG_INVALID` with all problems of services and topics */
@@ -99,7 +93,16 @@ export function createHarness(options: HarnessOptions): Harness {
   const queue = createMemoryQueue({ clock, audit, deadLetters });
   const parse = createParse({ services, mappingOf: compileMappings(config), limits: config.limits, clock });
   const chart = productionChart();
-  const attempt = createHarnessAttempt({ parse, localTier, redisTier, clock, log });
+  const attempt = createPipeline({
+    chart,
+    parse,
+    localTier,
+    redisTier,
+    clock,
+    log,
+    effectTimeoutMs: config.worker.effectTimeoutMs,
+    onClosed: () => undefined,
+  });
   const submit = createSubmit({ queue, machine: machineName(chart), limits: config.queue });
   const reader = createReader({ localTier, redisTier, clock });
   const toMessages = createStamp(config, clock);
@@ -185,28 +188,6 @@ function resolveHarness({ services, topics }: HarnessOptions): Config {
 }
 
 const NOT_ASKED = { type: 'function', fetchMany: async () => new Map<string, unknown>() } as const;
-
-function createHarnessAttempt(
-  parts: Parameters<typeof createEffects>[0] & { readonly clock: VirtualClock; readonly log: Log },
-): ExecutionHandler {
-  const { parse, clock, log } = parts;
-  const chart = productionChart();
-  const executor = createExecutor({
-    chart,
-    effects: createEffects(parts),
-    clock,
-    log,
-    maxGroupRuns: MAX_GROUP_RUNS,
-    maxGroupBytes: MAX_GROUP_BYTES,
-    effectTimeoutMs: EFFECT_TIMEOUT_MS,
-    defaultRetry: {
-      attempts: 5,
-      backoff: { initialMs: 500, factor: 2, maxMs: 60_000, jitter: 0 },
-      horizonMs: 3_600_000,
-    },
-  });
-  return createAttempt({ chart, executor, parse, clock, log, onClosed: () => undefined });
-}
 
 /** Makes messages of what is sent: offsets count up in partition 0 of their topic. */
 function createStamp(
