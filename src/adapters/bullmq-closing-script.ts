@@ -45,6 +45,20 @@ export function queueKeys(prefix: string, queue: string): QueueKeys {
   };
 }
 
+/**
+ * What an execution leaves in its job for a successor. It carries the execution's number, since a word may outlive the
+ * execution after its own, which may have died without one.
+ */
+export function progressWord(execution: number, worker: string, state: string): string {
+  return `${execution} ${worker} ${state}`;
+}
+
+/** The word of that very execution, without its number; '' when the word is another's. */
+export function progressOf(execution: number, word: string): string {
+  const number = `${execution} `;
+  return word.startsWith(number) ? word.slice(number.length) : '';
+}
+
 export interface ClosingScript {
   close(closing: {
     readonly job: string;
@@ -57,7 +71,7 @@ export interface ClosingScript {
   }): Promise<'closed' | 'repeated' | 'lost'>;
   /** Sets a field of the job while the token holds its lock; `+1` counts it up. */
   note(job: string, token: string, field: 'progress' | 'begun', value: string): Promise<boolean>;
-  /** What earlier executions left in the job. */
+  /** What earlier executions left in the job: `progress` is the last word of any of them, see {@link progressWord}. */
   left(job: string): Promise<{ readonly closed: number; readonly begun: number; readonly progress: string }>;
 }
 

@@ -11,7 +11,13 @@ import type {
   Log,
   QueuedChunk,
 } from '../core/ports.ts';
-import { type ClosingScript, createClosingScript, queueKeys } from './bullmq-closing-script.ts';
+import {
+  type ClosingScript,
+  createClosingScript,
+  progressOf,
+  progressWord,
+  queueKeys,
+} from './bullmq-closing-script.ts';
 
 export interface WorkerOptions {
   /** BullMQ's connection for workers: `maxRetriesPerRequest: null`. */
@@ -159,7 +165,7 @@ async function executionOf(
   let told = '';
   let timer: NodeJS.Timeout | undefined;
   const tell = (): void => {
-    script.note(id, token, 'progress', `${name} ${told}`).catch((error: unknown) => {
+    script.note(id, token, 'progress', progressWord(number, name, told)).catch((error: unknown) => {
       log.debug({ job: id, err: reasonOf(error) }, 'progress not told');
     });
   };
@@ -170,7 +176,7 @@ async function executionOf(
     execution: number,
     lastClosed: left.closed,
     begun: left.begun,
-    lastProgress: left.progress,
+    lastProgress: progressOf(number - 1, left.progress),
     worker: name,
     signal,
     // Most executions end within milliseconds: only one that lasts tells where it is.

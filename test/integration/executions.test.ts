@@ -200,7 +200,7 @@ describeWith(['redis'], 'an execution of a job', () => {
     await pipeline.add('dying', messages);
     const job = pipeline.keys.job('dying');
     // Two processes took the job up and died: BullMQ has counted them, no closing has.
-    await pipeline.redis.hset(job, 'ats', '2', 'cw-progress', 'worker-b fetched');
+    await pipeline.redis.hset(job, 'ats', '2', 'cw-progress', '2 worker-b fetched');
     await pipeline.worker.start();
     await completed('dying');
     await completed('dying.a');
@@ -221,6 +221,20 @@ describeWith(['redis'], 'an execution of a job', () => {
       ['1', 'redisCached'],
       ['2', 'redisCached'],
       ['3', 'redisCached'],
+    ]);
+  });
+
+  it('does not take the word of an earlier execution for that of one that died without a word', async () => {
+    pipeline = await startPipeline({ services: [inline], autostart: false });
+    await pipeline.add('mute', [aMessage(1, { serviceId: 'productInfoService', id: 1, version: 1 })]);
+    // The first closed, with messages left; the second died at once.
+    const left = ['ats', '2', 'cw-closed', '1', 'cw-progress', '1 worker-b localCached'];
+    await pipeline.redis.hset(pipeline.keys.job('mute'), ...left);
+    await pipeline.worker.start();
+    await completed('mute');
+    const lost = (await pipeline.audit()).filter(({ rows }) => rows[0]?.[1] === 'lost');
+    expect(lost.map(({ execution, worker, rows }) => [execution, worker, rows[0]?.[11]])).toEqual([
+      [2, '', 'lost before it told where it was'],
     ]);
   });
 
