@@ -1,5 +1,6 @@
 import { Queue } from 'bullmq';
 import { fail } from '../core/errors.ts';
+import { packChunk } from '../core/packed-chunk.ts';
 import type { ChunkQueue, Log, QueueDepth } from '../core/ports.ts';
 import { type RedisClient, redisReason } from './redis-connection.ts';
 
@@ -92,7 +93,7 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
         throw fail('E_ENQUEUE_FAILED', { reason: `Redis is not connected (${redis.status})` });
       const jobs = chunks.map(({ id, name: jobName, data }) => ({
         name: jobName,
-        data,
+        data: packChunk(data),
         opts: {
           jobId: id,
           attempts: ATTEMPTS_CEILING,

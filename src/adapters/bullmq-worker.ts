@@ -1,7 +1,8 @@
 import { DelayedError, type Job, Queue, WaitingError, Worker } from 'bullmq';
 import type { Cluster, Redis } from 'ioredis';
-import { CHUNK_FORMAT, type ChunkData, type EmptyChunk } from '../core/chunk.ts';
+import { type EmptyChunk, PLAIN_FORMAT } from '../core/chunk.ts';
 import { asError, fail, reasonOf } from '../core/errors.ts';
+import { packChunk, unpackChunk } from '../core/packed-chunk.ts';
 import type {
   ChunkWorker,
   Clock,
@@ -61,7 +62,7 @@ class RetryLater extends Error {
 const FIRST_PROGRESS_MS = 50;
 /** The wait after a failure that says none: a bug of ours, or Redis gone while closing. */
 const UNFORESEEN_RETRY_MS = 1_000;
-const EMPTY: EmptyChunk = { format: CHUNK_FORMAT, positions: [] };
+const EMPTY: EmptyChunk = { format: PLAIN_FORMAT, positions: [] };
 
 /** Runs executions of the queue's jobs by BullMQ's worker. Translates how they end; decides nothing itself. */
 export function createChunkWorker(options: WorkerOptions, handler: ExecutionHandler): ChunkWorker {
@@ -158,7 +159,7 @@ async function executionOf(
   signal: AbortSignal,
 ): Promise<Execution> {
   const id = job.id ?? '';
-  const data = job.data as ChunkData;
+  const data = unpackChunk(job.data);
   const number = job.attemptsStarted;
   const left = number > 1 ? await script.left(id) : { closed: 0, begun: 0, progress: '' };
   const startedMs = clock.now();
@@ -191,7 +192,7 @@ async function executionOf(
     split: (parts) => enqueue(parts),
     async close({ rest, audit, deadLetters }) {
       clearTimeout(timer);
-      const json = JSON.stringify(rest ?? EMPTY);
+      const json = JSON.stringify(rest === null ? EMPTY : packChunk(rest));
       return script.close({ job: id, token, execution: number, data: json, audit, deadLetters });
     },
   };

@@ -8,25 +8,32 @@ export interface MemoryMarks extends MarkStore {
   comeBack(reason: string): void;
 }
 
-export function createMemoryMarks(): MemoryMarks {
+/** @param hasJob whether the queue beside these marks has a job. @defaultValue never: marks move after their jobs only */
+export function createMemoryMarks(hasJob: (id: string) => boolean = () => false): MemoryMarks {
   const marks = new Map<string, Mark>();
   const newest = new Map<string, LatestEpoch>();
   const listeners = new Set<(reason: string) => void>();
 
+  const move = (stream: MarkName, from: Mark | null, to: Mark): boolean => {
+    const stored = marks.get(nameOf(stream)) ?? null;
+    if (!isSame(stored, to)) {
+      if (!isSame(stored, from)) return false;
+      marks.set(nameOf(stream), to);
+    }
+    const latest = newest.get(placeOf(stream));
+    if (latest === undefined || to.epoch > latest.epoch) {
+      newest.set(placeOf(stream), { clusterId: stream.clusterId, epoch: to.epoch });
+    }
+    return true;
+  };
+
   return {
     read: (stream) => Promise.resolve(marks.get(nameOf(stream)) ?? null),
     latest: (stream) => Promise.resolve(newest.get(placeOf(stream)) ?? null),
-    move(stream, from, to) {
-      const stored = marks.get(nameOf(stream)) ?? null;
-      if (!isSame(stored, to)) {
-        if (!isSame(stored, from)) return Promise.resolve(false);
-        marks.set(nameOf(stream), to);
-      }
-      const latest = newest.get(placeOf(stream));
-      if (latest === undefined || to.epoch > latest.epoch) {
-        newest.set(placeOf(stream), { clusterId: stream.clusterId, epoch: to.epoch });
-      }
-      return Promise.resolve(true);
+    move: (stream, from, to) => Promise.resolve(move(stream, from, to)),
+    moveBehind(stream, from, to, jobs) {
+      if (!jobs.every(hasJob)) return Promise.resolve('early');
+      return Promise.resolve(move(stream, from, to) ? 'moved' : 'elsewhere');
     },
     onReturn(listener) {
       listeners.add(listener);

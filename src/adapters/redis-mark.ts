@@ -6,11 +6,12 @@ import { type RedisClient, redisReason } from './redis-connection.ts';
 const MARK_FORMAT = 1;
 
 /**
- * Compare and set. KEYS the stream's hash · ARGV field of the cluster, text it must have ('' none), text it gets, cluster id,
- * epoch. A resent command finds its own text and is answered 1. The newest epoch never goes back: a zombie of an earlier
- * cluster moves its own mark only.
+ * Compare and set. KEYS the stream's hash, then the jobs that must be there · ARGV field of the cluster, text it must have
+ * ('' none), text it gets, cluster id, epoch. A resent command finds its own text and is answered 1. The newest epoch never
+ * goes back: a zombie of an earlier cluster moves its own mark only. Returns 1 moved, 0 another moved it, -1 a job is missing.
  */
 const MOVE = `
+if #KEYS > 1 and redis.call('EXISTS', unpack(KEYS, 2)) < #KEYS - 1 then return -1 end
 local stored = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if stored ~= ARGV[3] then
   if stored ~= ARGV[2] then return 0 end
@@ -32,6 +33,8 @@ export interface RedisMarksOptions {
   readonly connection: RedisClient;
   /** The queue's hash-tagged prefix, e.g. `{cachewright}`. */
   readonly prefix: string;
+  /** BullMQ's name of the queue, for {@link MarkStore.moveBehind}. */
+  readonly queue: string;
   /** How often to ask for the server's run id, milliseconds: a failover behind one address may keep the connection. @defaultValue 10_000 */
   readonly watchMs?: number;
   readonly log: Log;
@@ -44,6 +47,11 @@ export interface RedisMarksOptions {
 export function createRedisMarks(options: RedisMarksOptions): MarkStore & { close(): void } {
   const { connection, prefix, log } = options;
   const watch = watchReturns(options, () => connection.eval(RUN_ID, 1, `${prefix}:marks`));
+  const move = (stream: MarkName, from: Mark | null, to: Mark, jobs: readonly string[]): Promise<unknown> => {
+    const keys = [keyOf(prefix, stream), ...jobs.map((id) => `${prefix}:${options.queue}:${id}`)];
+    const args = [from === null ? '' : textOf(from), textOf(to), stream.clusterId, String(to.epoch)];
+    return connection.eval(MOVE, keys.length, ...keys, fieldOf(stream), ...args);
+  };
 
   return {
     async read(stream) {
@@ -55,9 +63,11 @@ export function createRedisMarks(options: RedisMarksOptions): MarkStore & { clos
       return epoch == null || clusterId == null ? null : { epoch: Number(epoch), clusterId };
     },
     async move(stream, from, to) {
-      const expected = from === null ? '' : textOf(from);
-      const args = [fieldOf(stream), expected, textOf(to), stream.clusterId, String(to.epoch)];
-      return (await connection.eval(MOVE, 1, keyOf(prefix, stream), ...args)) === 1;
+      return (await move(stream, from, to, [])) === 1;
+    },
+    async moveBehind(stream, from, to, jobs) {
+      const reply = await move(stream, from, to, jobs);
+      return reply === 1 ? 'moved' : reply === 0 ? 'elsewhere' : 'early';
     },
     onReturn: (listener) => watch.onReturn(listener),
     close() {

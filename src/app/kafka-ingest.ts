@@ -4,7 +4,7 @@ import type { KafkaConfig } from '../config/schema.ts';
 import { createBackPressure, type Gauge, queueGauges } from '../ingest/back-pressure.ts';
 import { createHandOff } from '../ingest/hand-off.ts';
 import { createStallWatch } from '../ingest/stall-watch.ts';
-import type { Parts } from './parts.ts';
+import { type Parts, QUEUE } from './parts.ts';
 import { kafkaConnection } from './kafka-connection.ts';
 
 /** How long a closing source waits for its last commits; without them the mark tells where to go on. */
@@ -32,7 +32,12 @@ export async function startKafkaIngest(
     concurrency: kafka.partitionsConcurrently,
     clock,
   });
-  const marks = createRedisMarks({ connection: parts.connections.queue, prefix: parts.prefix, log });
+  const marks = createRedisMarks({
+    connection: parts.connections.queue,
+    prefix: parts.prefix,
+    queue: QUEUE,
+    log,
+  });
   const handOff = createHandOff({
     source,
     queue,

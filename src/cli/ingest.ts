@@ -60,7 +60,7 @@ function assemble(config: Config, redis: RedisClient): { ingest: FileIngest; clo
   const prefix = queuePrefix(config);
   const { keepCompleted, maxChunkMessages, maxChunkBytes, ...water } = config.queue;
   const queue = createChunkQueue({ redis, prefix, name: QUEUE, keep: keepCompleted, log: silentLog });
-  const marks = createRedisMarks({ connection: redis, prefix, log: silentLog });
+  const marks = createRedisMarks({ connection: redis, prefix, queue: QUEUE, log: silentLog });
   const limits = { maxChunkMessages, maxChunkBytes };
   const machine = machineName(compileChart(changeMessage));
   const ingest = createFileIngest({

@@ -5,8 +5,11 @@
 import { type Bytes, type Header, type Message, messageId } from './change.ts';
 import { fail } from './errors.ts';
 
-/** Bumped when the layout changes; a worker that meets a newer one leaves the job waiting. */
-export const CHUNK_FORMAT = 1;
+/** Layout of {@link ChunkData}. Bumped when it changes. */
+export const PLAIN_FORMAT = 1;
+
+/** The newest layout this program reads, the packed one of `packed-chunk.ts`; a worker that meets a newer one leaves the job waiting. */
+export const CHUNK_FORMAT = 2;
 
 /** What a run that waits remembers; a run that never started has none of this. */
 export interface Waiting {
@@ -65,7 +68,7 @@ export function chunkOf(
   const first = messages[0];
   if (first === undefined) throw fail('E_UNEXPECTED', { what: 'a chunk without messages' });
   return {
-    format: CHUNK_FORMAT,
+    format: PLAIN_FORMAT,
     machine,
     stream: first.origin.stream,
     epoch: first.origin.epoch,

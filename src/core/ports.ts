@@ -164,6 +164,19 @@ export interface MarkStore {
    * says nothing about the mark: the same move may be asked again, and is true when it had happened.
    */
   move(stream: MarkName, from: Mark | null, to: Mark): Promise<boolean>;
+  /**
+   * The same for a mark that is sent right behind the jobs it stands for, without waiting for the queue's answer: it moves
+   * only if the store itself sees all these jobs in the queue. `early`: it does not (yet), and the mark stays;
+   * `elsewhere`: another moved it.
+   *
+   * @param jobs ids of the chunks that the mark moves over
+   */
+  moveBehind(
+    stream: MarkName,
+    from: Mark | null,
+    to: Mark,
+    jobs: readonly string[],
+  ): Promise<'moved' | 'elsewhere' | 'early'>;
   /** Calls the listener when the store was away or is another server now: it may have lost what it knew. Returns how to stop. */
   onReturn(listener: (reason: string) => void): () => void;
 }

@@ -10,6 +10,7 @@ import type {
   Clock,
   Log,
   MarkStore,
+  QueuedChunk,
   SourceBatch,
   SourceRecord,
 } from '../core/ports.ts';
@@ -157,7 +158,7 @@ async function enqueue(
   part: readonly (readonly SourceRecord[])[],
   waits: WaitOptions,
 ): Promise<boolean> {
-  const { queue, returns, events } = context;
+  const { returns, events } = context;
   const { topic, partition } = batch;
   const at = { group: context.source.groupId, topic, partition, epoch: state.epoch };
   const chunks = part.map((records) => toChunk(records, at, context.machine));
@@ -165,12 +166,38 @@ async function enqueue(
   for (let before = -1; before !== returns(); ) {
     // A Redis that was away between the two may have lost the chunks and kept the mark: both once more.
     before = returns();
-    await untilDone(batch, 'enqueueing', () => queue.enqueue(chunks), waits);
+    const moved = await untilDone(
+      batch,
+      'enqueueing',
+      () => enqueueAndMark(context, state, chunks, last),
+      waits,
+    );
+    if (moved === 'elsewhere') return false;
+    if (moved === 'moved') continue;
     if (!(await untilDone(batch, 'moving the mark', () => state.moveTo(last), waits))) return false;
   }
   const messages = part.reduce((sum, { length }) => sum + length, 0);
   events({ kind: 'enqueued', topic, partition, messages, chunks: part.length });
   return true;
+}
+
+/**
+ * Sends the mark right behind the chunks, in one round trip: it moves only over jobs that the store sees in the queue, so
+ * what became of the enqueue need not be known first. Where it was early, the caller moves it after the enqueue.
+ */
+async function enqueueAndMark(
+  { queue }: HandOffOptions,
+  state: TakenPartition,
+  chunks: readonly QueuedChunk[],
+  last: string,
+): Promise<'moved' | 'elsewhere' | 'early'> {
+  const jobs = chunks.map(({ id }) => id);
+  const enqueuing = queue.enqueue(chunks);
+  // The queue sends its commands within this turn of the event loop.
+  const marking = new Promise((resolve) => setImmediate(resolve)).then(() => state.moveBehind(last, jobs));
+  const [enqueued, marked] = await Promise.allSettled([enqueuing, marking]);
+  if (enqueued.status === 'rejected') throw enqueued.reason;
+  return marked.status === 'fulfilled' ? marked.value : 'early';
 }
 
 /** Another consumer moved the mark: nothing of this batch is committed; go on where the mark stands now. */

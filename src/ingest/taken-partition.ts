@@ -124,6 +124,17 @@ export class TakenPartition {
     return true;
   }
 
+  /** The same, sent right behind the jobs it moves over; `early` when they are not in the queue (yet). */
+  async moveBehind(lastOffset: string, jobs: readonly string[]): Promise<'moved' | 'elsewhere' | 'early'> {
+    const to = { ...this.#noted(), enqueued: lastOffset };
+    const unnoted = this.#unnoted;
+    const moved = await this.#options.marks.moveBehind(this.#name, this.#mark, to, jobs);
+    if (moved !== 'moved') return moved;
+    this.#became(to, unnoted);
+    this.next = BigInt(lastOffset) + 1n;
+    return moved;
+  }
+
   /** Remembers that Kafka acknowledged a commit; it is noted with the next move, or soon by itself. */
   acknowledge(offset: string): void {
     this.#unnoted = offset;
@@ -160,9 +171,13 @@ export class TakenPartition {
   async #move(to: Mark): Promise<boolean> {
     const unnoted = this.#unnoted;
     if (!(await this.#options.marks.move(this.#name, this.#mark, to))) return false;
-    this.#mark = to;
-    if (this.#unnoted === unnoted) this.#unnoted = '';
+    this.#became(to, unnoted);
     return true;
+  }
+
+  #became(mark: Mark, noted: string): void {
+    this.#mark = mark;
+    if (this.#unnoted === noted) this.#unnoted = '';
   }
 
   #nameNow(): MarkName {

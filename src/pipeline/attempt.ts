@@ -46,8 +46,8 @@ export function createAttempt(options: AttemptOptions): ExecutionHandler {
 
   return async (execution) => {
     const { data } = execution;
-    if (data.positions.length === 0) return { kind: 'done', summary: null };
     if (data.format > CHUNK_FORMAT) return leaveToNewer(options, execution);
+    if (data.positions.length === 0) return { kind: 'done', summary: null };
 
     const release = await oneSuspectAtATime(execution);
     try {

@@ -3,7 +3,8 @@ import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { FastifyAdapter } from '@bull-board/fastify';
 import type { Queue } from 'bullmq';
 import type { FastifyInstance } from 'fastify';
-import { type ChunkData, describeChunk } from '../core/chunk.ts';
+import { describeChunk } from '../core/chunk.ts';
+import { type StoredChunk, unpackChunk } from '../core/packed-chunk.ts';
 
 /** A queue as the board shows it. */
 export type BoardQueue = Queue;
@@ -15,7 +16,9 @@ export async function boardRoutes(server: FastifyInstance, queues: readonly Boar
   const board = new FastifyAdapter();
   const adapters = queues.map((queue) => {
     const adapter = new BullMQAdapter(queue, { readOnlyMode: true });
-    adapter.setFormatter('data', (data: unknown) => (isChunk(data) ? describeChunk(data) : data));
+    adapter.setFormatter('data', (data: unknown) =>
+      isChunk(data) ? describeChunk(unpackChunk(data)) : data,
+    );
     return adapter;
   });
   createBullBoard({
@@ -36,6 +39,6 @@ export async function boardRoutes(server: FastifyInstance, queues: readonly Boar
   await server.register(board.registerPlugin(), { prefix: PATH });
 }
 
-function isChunk(data: unknown): data is ChunkData {
-  return typeof data === 'object' && data !== null && 'values' in data && 'positions' in data;
+function isChunk(data: unknown): data is StoredChunk {
+  return typeof data === 'object' && data !== null && ('values' in data || 'packed' in data);
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { Queue } from 'bullmq';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createChunkQueue } from '../../src/adapters/bullmq-queue.ts';
@@ -130,7 +131,9 @@ describeWith(['redis'], 'the producing side of the queue', () => {
 
   it('rejects when Redis is out of memory, whatever part it took, and the same ids complete it', async () => {
     await server.ask('CONFIG SET maxmemory 3mb');
-    const many = Array.from({ length: 100 }, (_, index) => aChunk(`a.${index}-${index}`, 'x'.repeat(50_000)));
+    const many = Array.from({ length: 100 }, (_, index) =>
+      aChunk(`a.${index}-${index}`, randomBytes(25_000).toString('hex')),
+    );
     await expect(chunks.enqueue(many)).rejects.toMatchObject({ code: 'E_ENQUEUE_FAILED' });
     expect(await direct.getWaitingCount()).toBeLessThan(100);
     await server.ask('CONFIG SET maxmemory 0');

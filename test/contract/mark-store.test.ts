@@ -18,13 +18,22 @@ const at = (epoch: number, enqueued: string, committed = '', logId = 'log'): Mar
 const stream: MarkName = { clusterId: 'A', groupId: 'g', topic: 't', partition: 0 };
 
 /** What every store of marks must do. */
-function markStoreSuite(name: string, open: () => Promise<{ marks: MarkStore; close(): void }>): void {
+interface Opened {
+  readonly marks: MarkStore;
+  /** Puts a job into the queue beside the marks. */
+  addJob(id: string): Promise<void>;
+  close(): void;
+}
+
+function markStoreSuite(name: string, open: () => Promise<Opened>): void {
   describe(`a mark store: ${name}`, () => {
     let marks: MarkStore;
+    let addJob: Opened['addJob'];
     let close: () => void;
     beforeEach(async () => {
       const opened = await open();
       marks = opened.marks;
+      addJob = (id) => opened.addJob(id);
       close = () => opened.close();
     });
     afterEach(() => close());
@@ -56,6 +65,20 @@ function markStoreSuite(name: string, open: () => Promise<{ marks: MarkStore; cl
       expect(await marks.move(stream, at(0, '9'), at(0, '20'))).toBe(true);
       expect(await marks.move(stream, at(0, '9'), at(0, '20'))).toBe(true);
       expect(await marks.move(stream, at(0, '9'), at(0, '21'))).toBe(false);
+    });
+
+    it('moves behind jobs only when all of them are in the queue', async () => {
+      const jobs = ['g.t.0.0.0-4', 'g.t.0.0.5-9'];
+      expect(await marks.moveBehind(stream, null, at(0, '9'), jobs)).toBe('early');
+      await addJob('g.t.0.0.0-4');
+      expect(await marks.moveBehind(stream, null, at(0, '9'), jobs)).toBe('early');
+      expect(await marks.read(stream)).toBeNull();
+      await addJob('g.t.0.0.5-9');
+      expect(await marks.moveBehind(stream, null, at(0, '9'), jobs)).toBe('moved');
+      expect(await marks.moveBehind(stream, null, at(0, '9'), jobs)).toBe('moved');
+      expect(await marks.read(stream)).toEqual(at(0, '9'));
+      expect(await marks.moveBehind(stream, at(0, '8'), at(0, '20'), jobs)).toBe('elsewhere');
+      expect(await marks.read(stream)).toEqual(at(0, '9'));
     });
 
     it('lets one of many win', async () => {
@@ -98,7 +121,14 @@ function markStoreSuite(name: string, open: () => Promise<{ marks: MarkStore; cl
   });
 }
 
-markStoreSuite('in memory', () => Promise.resolve({ marks: createMemoryMarks(), close: () => undefined }));
+markStoreSuite('in memory', () => {
+  const jobs = new Set<string>();
+  return Promise.resolve({
+    marks: createMemoryMarks((id) => jobs.has(id)),
+    addJob: (id) => Promise.resolve(void jobs.add(id)),
+    close: () => undefined,
+  });
+});
 
 const connect = async (url: string) => {
   const redis = connectRedis({
@@ -116,9 +146,11 @@ describeWith(['redis'], 'on Redis', () => {
   markStoreSuite('Redis', async () => {
     const { url } = await sharedRedis();
     const redis = await connect(url);
-    const marks = createRedisMarks({ connection: redis, prefix: `{${uniqueName('marks')}}`, log: silentLog });
+    const prefix = `{${uniqueName('marks')}}`;
+    const marks = createRedisMarks({ connection: redis, prefix, queue: 'changes', log: silentLog });
     return {
       marks,
+      addJob: async (id) => void (await redis.hset(`${prefix}:changes:${id}`, 'name', id)),
       close() {
         marks.close();
         redis.disconnect();
@@ -130,7 +162,7 @@ describeWith(['redis'], 'on Redis', () => {
     const { url } = await sharedRedis();
     const redis = await connect(url);
     const prefix = `{${uniqueName('marks')}}`;
-    const marks = createRedisMarks({ connection: redis, prefix, log: silentLog });
+    const marks = createRedisMarks({ connection: redis, prefix, queue: 'changes', log: silentLog });
     await redis.hset(`${prefix}:mark:g:t:0`, 'cluster:A', JSON.stringify({ format: 2, place: 'elsewhere' }));
     await expect(marks.read(stream)).rejects.toMatchObject({
       code: 'E_FORMAT_NEWER',
@@ -143,7 +175,13 @@ describeWith(['redis'], 'on Redis', () => {
   it('tells when Redis was away, and when it is another server', async () => {
     const server = await startRedis();
     const redis = await connect(server.url);
-    const marks = createRedisMarks({ connection: redis, prefix: '{marks}', watchMs: 50, log: silentLog });
+    const marks = createRedisMarks({
+      connection: redis,
+      prefix: '{marks}',
+      watchMs: 50,
+      queue: 'changes',
+      log: silentLog,
+    });
     const reasons: string[] = [];
     const stop = marks.onReturn((reason) => void reasons.push(reason));
     await server.restart();

@@ -3,7 +3,7 @@ import { createChunkQueue } from '../../src/adapters/bullmq-queue.ts';
 import { connectRedis, waitForRedis } from '../../src/adapters/redis-connection.ts';
 import { createKafkaSource, type KafkaSourceOptions } from '../../src/adapters/kafka-source.ts';
 import { createRedisMarks } from '../../src/adapters/redis-mark.ts';
-import type { ChunkData } from '../../src/core/chunk.ts';
+import { type StoredChunk, unpackChunk } from '../../src/core/packed-chunk.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import type { ChangeSource, Log } from '../../src/core/ports.ts';
 import { createBackPressure, type Gauge } from '../../src/ingest/back-pressure.ts';
@@ -60,7 +60,7 @@ export async function startIngest(options: IngestOptions) {
   const events: IngestEvent[] = [];
   const source = options.source ?? createKafkaSource(withClock(kafka, log));
   const queue = createChunkQueue({ redis, prefix, name: QUEUE, log });
-  const marks = createRedisMarks({ connection: redis, prefix, watchMs: 500, log });
+  const marks = createRedisMarks({ connection: redis, prefix, queue: QUEUE, watchMs: 500, log });
   const handOff = createHandOff({
     source,
     queue,
@@ -107,18 +107,19 @@ function withClock(kafka: IngestOptions['kafka'], log: Log): KafkaSourceOptions 
 /** Reads what is in the queue, over a connection of its own. */
 export function openQueue(redisUrl: string, prefix: string) {
   const { hostname: host, port } = new URL(redisUrl);
-  const queue = new Queue<ChunkData>(QUEUE, { connection: { host, port: Number(port) }, prefix });
+  const queue = new Queue<StoredChunk>(QUEUE, { connection: { host, port: Number(port) }, prefix });
   queue.on('error', () => undefined);
   const chunks = () => queue.getJobs(['waiting', 'active', 'delayed', 'completed'], 0, -1, true);
   const seen = async (): Promise<Seen[]> =>
-    (await chunks()).flatMap(({ data }) =>
-      data.positions.map((position, index) => ({
+    (await chunks()).flatMap((job) => {
+      const data = unpackChunk(job.data);
+      return data.positions.map((position, index) => ({
         epoch: data.epoch,
         stream: data.stream,
         position,
         value: data.values[index],
-      })),
-    );
+      }));
+    });
   return {
     queue,
     chunks,

@@ -8,6 +8,7 @@ import { createRedisTier } from '../../src/adapters/redis-tier.ts';
 import type { Message } from '../../src/core/change.ts';
 import { type ChunkData, chunkOf } from '../../src/core/chunk.ts';
 import { systemClock } from '../../src/core/clock.ts';
+import { type StoredChunk, unpackChunk } from '../../src/core/packed-chunk.ts';
 import type { DeadLetter, QueuedChunk } from '../../src/core/ports.ts';
 import { originalForm, type Service } from '../../src/core/service.ts';
 import type { AuditEntry } from '../../src/core/trail.ts';
@@ -142,7 +143,7 @@ export async function startPipeline(options: {
       await enqueue([{ id, name: `cache-message/0 ${id}`, data: chunkOf(messages, machine, more) }]);
     },
     async data(id: string): Promise<ChunkData> {
-      return JSON.parse((await fast.hget(keys.job(id), 'data')) ?? '{}') as ChunkData;
+      return unpackChunk(JSON.parse((await fast.hget(keys.job(id), 'data')) ?? '{}') as StoredChunk);
     },
     audit: () => outbox<AuditEntry>(keys.auditOutbox),
     deadLetters: () => outbox<DeadLetter>(keys.deadOutbox),
