@@ -12,6 +12,8 @@ export interface Truth {
   readonly op: 'upsert' | 'delete';
   /** The record's text where it is known; undefined: any text will do. */
   readonly text?: string | undefined;
+  /** A delete that is not told its version: the fence keeps the one it had. */
+  readonly keepsVersion?: boolean;
 }
 
 /** A message that the source acknowledged to its producer, in the order of the acknowledgements. */

@@ -57,8 +57,8 @@ export function trailsAreWhole({ audit }: History): Finding[] {
   const counted = new Map<string, Set<number>>();
   const highest = new Map<string, AuditRecord>();
   for (const record of audit) {
-    const { message, epoch, redrive, job, execution, attempts, state } = record;
-    const name = JSON.stringify([message, epoch, redrive, job, execution]);
+    const { message, epoch, redrive, job, execution, attempts, state, startedMs } = record;
+    const name = JSON.stringify([message, epoch, redrive, job, execution, startedMs]);
     if (seen.has(name))
       findings.push({ what: `${message} has two records of execution ${execution} of job ${job}`, message });
     seen.add(name);

@@ -10,8 +10,6 @@ interface Wanted {
   /** undefined: all messages of the key died. */
   readonly floor: Truth | undefined;
   readonly allowed: readonly Truth[];
-  /** Instances that may have ended the newest message. */
-  readonly writers: ReadonlySet<string>;
 }
 
 /**
@@ -24,7 +22,7 @@ export function tiersAreNewest(history: History): Finding[] {
   return [
     ...history.redis.flatMap((cell) => findingsOf(redisProblem(cell, wanted.get(cell.key), history), cell)),
     ...history.local.flatMap((entry) => {
-      const problem = localProblem(entry, cells.get(entry.key), wanted.get(entry.key), history);
+      const problem = localProblem(entry, cells.get(entry.key), history);
       return findingsOf(problem, entry);
     }),
   ];
@@ -44,9 +42,8 @@ function wantedOf(history: History): ReadonlyMap<string, Wanted> {
     const held = truths.get(key);
     const known: readonly Truth[] = held ?? messages;
     const floor = newest === undefined ? undefined : held === undefined ? newest : floorOf(newest, held);
-    const writers = new Set(newest === undefined ? [] : ends.finals(newest).map(({ worker }) => worker));
     const allowed = floor === undefined ? known : known.filter((one) => isAtLeast(one, floor, known));
-    wanted.set(key, { floor, allowed, writers });
+    wanted.set(key, { floor, allowed });
   }
   return wanted;
 }
@@ -72,10 +69,14 @@ function redisProblem({ key, text, fence }: FinalCell, wanted: Wanted | undefine
   if (isLive !== (text !== null) && !(history.mayExpire && isLive))
     return `Redis has ${text === null ? 'no value' : 'a value'} of ${key} beside a ${stored.kind} fence of ${version}`;
   const op = isLive ? 'upsert' : 'delete';
+  const isVersionOf = (one: Truth): boolean =>
+    one.version === version ||
+    (op === 'delete' &&
+      (one.version === '' ||
+        version === '' ||
+        (one.keepsVersion === true && (orderOf(version, one.version) ?? 0) <= 0)));
   const fits = (one: Truth): boolean =>
-    one.op === op &&
-    (one.version === version || (op === 'delete' && (one.version === '' || version === ''))) &&
-    (one.text === undefined || text === null || one.text === text);
+    one.op === op && isVersionOf(one) && (one.text === undefined || text === null || one.text === text);
   if (allowed.some(fits)) return '';
   const found = `Redis holds ${told({ key, version, op })}${text === null ? '' : ` with ${text.slice(0, 80)}`}`;
   return `${found}; wanted ${floor === undefined ? 'nothing newer' : told(floor)}`;
@@ -84,23 +85,31 @@ function redisProblem({ key, text, fence }: FinalCell, wanted: Wanted | undefine
 function localProblem(
   { instance, key, version, text }: FinalLocal,
   cell: FinalCell | undefined,
-  wanted: Wanted | undefined,
-  { localTiers }: History,
+  history: History,
 ): string {
+  if (cell === undefined) return '';
   const served = `${instance} serves ${version} of ${key}`;
-  const fence = cell?.fence == null ? undefined : decodeFence(cell.fence);
-  if (cell === undefined || fence?.version == null) {
-    const isExcused = localTiers === 'withinTtl' && wanted?.writers.has(instance) !== true;
-    return isExcused || cell === undefined ? '' : `${served}; Redis knows no version of it`;
-  }
-  const newest = formatVersion(fence.version);
+  const fence = cell.fence === null ? undefined : decodeFence(cell.fence);
+  const newest = fence?.version == null ? '' : formatVersion(fence.version);
+  const isExcused = history.localTiers === 'withinTtl' && !hasWritten(history, instance, key, newest);
+  if (newest === '') return isExcused ? '' : `${served}; Redis knows no version of it`;
   const order = orderOf(version, newest);
-  if (order === 0 && fence.kind === 'live') {
+  if (order === 0 && fence?.kind === 'live') {
     return cell.text === null || text === cell.text ? '' : `${served} with another text than Redis has`;
   }
   if (order !== undefined && order > 0) return `${served}, which is newer than ${newest} in Redis`;
-  const isExcused = localTiers === 'withinTtl' && wanted?.writers.has(instance) !== true;
-  return isExcused ? '' : `${served}; Redis has ${fence.kind === 'live' ? '' : 'the deletion of '}${newest}`;
+  return isExcused ? '' : `${served}; Redis has ${fence?.kind === 'live' ? '' : 'the deletion of '}${newest}`;
+}
+
+/** Whether an execution of this instance ended with this version in Redis, so that its own local tier has no excuse. */
+function hasWritten({ audit }: History, instance: string, key: string, version: string): boolean {
+  return audit.some(
+    (record) =>
+      record.worker === instance &&
+      record.key === key &&
+      record.version === version &&
+      (record.state === 'redisCached' || record.state === 'evicted'),
+  );
 }
 
 function told({ key, version, op }: Truth): string {

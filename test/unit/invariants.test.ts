@@ -218,11 +218,10 @@ describe('invariant 3: the tiers equal the newest version', () => {
     const behind = { ...local, version: 'counter:1', text: '{"version":1}' };
     const redis = [cell('live', 2)];
     expectBroken({ ...settled, redis, local: [behind] }, 'newest');
-    expectBroken({ ...settled, redis, local: [behind], localTiers: 'withinTtl' });
-    expectBroken(
-      { ...settled, redis, local: [{ ...behind, instance: 'a' }], localTiers: 'withinTtl' },
-      'newest',
-    );
+    const wrote = ended(2, 'redisCached', { version: 'counter:2', worker: 'a' });
+    const within = { ...settled, audit: [ended(1, 'redisCached'), wrote], localTiers: 'withinTtl' as const };
+    expectBroken({ ...within, redis, local: [behind] });
+    expectBroken({ ...within, redis, local: [{ ...behind, instance: 'a' }] }, 'newest');
     expectBroken(
       {
         ...settled,
