@@ -80,7 +80,7 @@ export function createAuditAppender(db: DatabaseSync): AuditAppender {
     add(entry, json) {
       const { job, execution, redrive, epoch } = entry;
       const earlier = earlierParts.all(job, execution, redrive, streamOf(entry.stream).id, epoch);
-      const stored = earlier.flatMap((row) => rowsOf(String(row['entry'])));
+      const stored = earlier.flatMap((row) => rowsOf(String(row['entry']), entry.startedMs));
       const rows = newRows(entry.rows, stored);
       if (rows.length === 0) return 0;
       if (rows.length === entry.rows.length) addRows(entry, json, earlier.length);
@@ -94,10 +94,13 @@ export function createAuditAppender(db: DatabaseSync): AuditAppender {
   };
 }
 
-/** Of an entry this store has checked and kept. */
-function rowsOf(json: string): readonly AuditRow[] {
+/**
+ * Of an entry this store has checked and kept, if it tells of the execution that began then. After a rollback of Redis a
+ * job runs again under the same numbers: that is another execution, and its end is the one that counts.
+ */
+function rowsOf(json: string, startedMs: number): readonly AuditRow[] {
   const read = readAuditEntry(json);
-  return read.kind === 'entry' ? read.entry.rows : [];
+  return read.kind === 'entry' && read.entry.startedMs === startedMs ? read.entry.rows : [];
 }
 
 /** The first row of a message wins, within an entry and over those stored before. */

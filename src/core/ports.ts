@@ -427,7 +427,8 @@ export interface AuditLag {
 /** Where trails end up. Two adapters (SQLite, Postgres) are held to one contract suite. */
 export interface AuditStore {
   /**
-   * Stores entries and the outbox cursor in one transaction; the first row of a (message, epoch, redrive, job, execution) wins.
+   * Stores entries and the outbox cursor in one transaction; the first row of a (message, epoch, redrive, job, execution,
+   * start of the execution) wins. The same execution with another start ran after a rollback of Redis, and is kept too.
    * An entry that cannot be read is kept as text among the defects. Stops before an entry of a newer format: look at the cursor.
    *
    * @returns rows added

@@ -111,7 +111,12 @@ export function createHandOff(options: HandOffOptions): HandOff {
 }
 
 async function handleBatch(context: Context, batch: SourceBatch, state: TakenPartition): Promise<void> {
-  const entered = await whileBeating(batch, context.clock, state.enter());
+  const entering = state.enter();
+  const entered = await whileBeating(batch, context.clock, entering).catch((lost: unknown) => {
+    // The partition went while the batch waited for its turn: whoever comes next must not wait for ever.
+    void entering.then((leave) => leave());
+    throw lost;
+  });
   if (!entered.ok) throw entered.error;
   try {
     await handOver(context, batch, state);
