@@ -16,13 +16,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { patchIdleKafka } from '../../src/adapters/kafka-idle-patch.ts';
-import { describeViolations } from '../reliability/invariants.ts';
 import { type KafkaCluster, startKafka } from '../support/servers/kafka.ts';
 import { sweepLeftovers } from '../support/servers/leftovers.ts';
 import { FAULTS, faultNamed } from './faults/index.ts';
 import type { Fault } from './faults/fault.ts';
 import { readReports, reportTable } from './report.ts';
-import { type RunReport, runChaos } from './run.ts';
+import { type RunReport, runChaos, verdictOf } from './run.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -34,6 +33,9 @@ const { values: options } = parseArgs({
     report: { type: 'string', multiple: true },
   },
 });
+
+/** Violations shown on the terminal; each comes with its trails. */
+const SHOWN = 3;
 
 process.exit(await main());
 
@@ -85,19 +87,17 @@ async function oneRun(seed: number, fault: Fault, kafkas: ReturnType<typeof lazy
   const kafka = cluster ?? (await kafkas.one());
   process.stdout.write(`seed ${seed} ${fault.name} … `);
   const report = await runChaos({ seed, fault, kafka, cluster });
-  const { isConverged, messages, recoveryMs, tookMs, proof, unrest, violations, logs } = report;
+  const { messages, recoveryMs, tookMs, proof, violations } = report;
   const verdict = isBad(report) ? 'FAILED' : 'ok';
   console.log(
     `${verdict}: ${messages} messages, recovered in ${(recoveryMs / 1000).toFixed(1)} s; ${proof} (${(tookMs / 1000).toFixed(0)} s)`,
   );
   if (isBad(report)) {
     const file = join(tmpdir(), `cachewright-chaos-seed-${seed}-${fault.name}.log`);
-    writeFileSync(file, logs);
-    if (!isConverged) console.log(`not at rest: ${unrest}`);
-    console.log(describeViolations(violations.slice(0, 5)));
-    if (violations.length > 5) console.log(`… and ${violations.length - 5} more`);
-    console.log(`logs of the instances: ${file}`);
-    console.log(`again: npm run chaos -- --seed ${seed} --runs 1 --fault ${fault.name}`);
+    writeFileSync(file, verdictOf(report));
+    console.log(verdictOf({ ...report, violations: violations.slice(0, SHOWN), logs: '' }));
+    if (violations.length > SHOWN) console.log(`… and ${violations.length - SHOWN} more`);
+    console.log(`all of it, and the logs of the instances: ${file}`);
   }
   if (options.json !== undefined) {
     const line = {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AuditRecord } from '../../src/core/trail.ts';
 import type { Acknowledged as AcknowledgedMessage, History, Truth } from '../reliability/history.ts';
-import { checkInvariants, type Violation } from '../reliability/invariants.ts';
+import { checkInvariants, describeViolations, type Violation } from '../reliability/invariants.ts';
 import { FINAL } from '../support/app.ts';
 import type { KafkaCluster } from '../support/servers/kafka.ts';
 import { uniqueName } from '../support/servers/shared.ts';
@@ -45,6 +45,20 @@ export interface RunReport {
   readonly logs: string;
 }
 
+/** What went wrong, in full, with the way to repeat it; '' when nothing did. */
+export function verdictOf({ seed, fault, violations, isConverged, unrest, proof, logs }: RunReport): string {
+  if (violations.length === 0 && isConverged) return '';
+  return [
+    `seed ${seed}, fault ${fault}: ${proof}`,
+    isConverged ? '' : `not at rest: ${unrest}`,
+    describeViolations(violations),
+    `again: npm run chaos -- --seed ${seed} --runs 1 --fault ${fault}`,
+    logs,
+  ]
+    .filter(Boolean)
+    .join('\n');
+}
+
 const INSTANCES = 2;
 const PACE_MS = 90;
 /** Batches of the end are held back until the fault is over: there is always something that comes after it. */
@@ -74,6 +88,7 @@ export async function runChaos(options: RunOptions): Promise<RunReport> {
     const settled = await settle(world, load.keys, options.settleMs ?? 120_000);
     await sampling.stop();
     const audit = await world.books.rows();
+    const deadLetters = [...(await world.books.deadLetters(0)).keys()];
     const proof = error === '' ? await proofOf(world, struck) : { fired: 0, words: error };
     const history = historyOf({
       world,
@@ -84,6 +99,7 @@ export async function runChaos(options: RunOptions): Promise<RunReport> {
       settled,
       sampling,
       audit,
+      deadLetters,
       fired: proof.fired,
     });
     const violations = checkInvariants(history);
@@ -146,16 +162,23 @@ async function proofOf(
   }
 }
 
-/** From when the service could recover until the last message had its end; 0 when none had to wait. */
+/**
+ * From when the service could recover until the last message had its end; 0 when none had to wait. What Redis forgot has
+ * its end when it was done once more.
+ */
 function recoveryOf(acknowledged: Acknowledged, audit: readonly AuditRecord[], struck: Struck): number {
-  const endedMs = new Map<string, number>();
-  for (const { message, state, endedMs: atMs, worker } of audit)
-    if (FINAL.has(state) && worker !== struck.otherClock)
-      endedMs.set(message, Math.min(atMs, endedMs.get(message) ?? Infinity));
-  let longestMs = 0;
-  for (const [message, { atMs }] of acknowledged)
-    longestMs = Math.max(longestMs, (endedMs.get(message) ?? 0) - Math.max(atMs, struck.overMs));
-  return Math.round(longestMs);
+  const { otherClock, overMs, rolledBackMs = 0 } = struck;
+  const ends = Map.groupBy(
+    audit.filter(({ state, worker }) => FINAL.has(state) && worker !== otherClock),
+    ({ message }) => message,
+  );
+  const waits = [...acknowledged].map(([message, { atMs }]) => {
+    const endsMs = (ends.get(message) ?? []).map(({ endedMs }) => endedMs);
+    if (endsMs.length === 0) return 0;
+    const endMs = atMs < rolledBackMs ? Math.max(...endsMs) : Math.min(...endsMs);
+    return endMs - Math.max(atMs, overMs);
+  });
+  return Math.round(Math.max(0, ...waits));
 }
 
 interface Seen {
@@ -167,6 +190,7 @@ interface Seen {
   readonly settled: Settled;
   readonly sampling: Sampling;
   readonly audit: readonly AuditRecord[];
+  readonly deadLetters: readonly string[];
   readonly fired: number;
 }
 
@@ -177,7 +201,7 @@ function historyOf(seen: Seen): History {
     acknowledged: acknowledgedOf(seen),
     truth: load.batches.flat().flatMap(truthOf),
     audit: seen.audit,
-    deadLetters: undefined,
+    deadLetters: seen.deadLetters,
     redis: settled.redis.map(({ key, text, fence }) => ({ key, text, fence })),
     local: settled.local
       .filter(({ tier, isPresent }) => tier === 'local' && isPresent)
@@ -218,12 +242,20 @@ function truthOf({ key, version, op, truth }: Planned): Truth[] {
 }
 
 /**
- * By key and version: the clocks of the processes cannot tell in which order Redis took their writes, and a process that
- * was stopped notes late. So this finds a version that was accepted twice; an older one over a newer shows elsewhere.
+ * By version and place in a stream: the clocks of the processes cannot tell in which order Redis took their writes, and a
+ * process that was stopped notes late. So this finds a version that was accepted twice; an older one over a newer shows
+ * elsewhere.
  */
 function acceptedOf({ instances }: World): History['accepted'] {
   return instances
     .flatMap((instance) => instance.ledger())
     .filter((line) => line.kind === 'accepted')
-    .sort((a, b) => Number(a.version.slice(8)) - Number(b.version.slice(8)) || a.atMs - b.atMs);
+    .sort((a, b) => inOrder(a.version, b.version) || inOrder(a.message, b.message) || a.atMs - b.atMs);
 }
+
+/** Texts whose last part is a number: versions (`counter:120`) and message ids (`topic-0@17`). */
+function inOrder(a: string, b: string): number {
+  return numeric.compare(a, b);
+}
+
+const numeric = new Intl.Collator('en', { numeric: true });

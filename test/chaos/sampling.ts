@@ -128,20 +128,28 @@ function openAdmin({ kafka }: World): Admin {
 }
 
 /** The commit is read first: the mark only grows meanwhile. */
-async function sampleOffsets({ topic, groupId, look, config }: World, admin: Admin): Promise<OffsetSample[]> {
+async function sampleOffsets(world: World, admin: Admin): Promise<OffsetSample[]> {
+  const { topic, groupId } = world;
   await admin.connect();
   const [found] = await admin.fetchOffsets({ groupId, topics: [topic] });
   const atMs = Date.now();
   return Promise.all(
     (found?.partitions ?? []).map(async ({ partition, offset }) => {
-      const key = `{${config.queue.prefix}}:mark:${groupId}:${topic}:${partition}`;
-      const fields = Object.entries(await look.hgetall(key));
-      const mark = fields.find(([name]) => name.startsWith('cluster:'))?.[1];
-      const enqueued = mark === undefined ? null : (JSON.parse(mark) as { enqueued: string }).enqueued;
       const committed = offset === '-1' ? null : offset;
+      const enqueued = await markOf(world, partition);
       return { group: groupId, topic, partition, committed, enqueued, atMs };
     }),
   );
+}
+
+/** Last offset in the queue by the mark in Redis; '' none, null: there is no mark. */
+export async function markOf(
+  { topic, groupId, look, config }: World,
+  partition: number,
+): Promise<string | null> {
+  const fields = await look.hgetall(`{${config.queue.prefix}}:mark:${groupId}:${topic}:${partition}`);
+  const mark = Object.entries(fields).find(([name]) => name.startsWith('cluster:'))?.[1];
+  return mark === undefined ? null : (JSON.parse(mark) as { readonly enqueued: string }).enqueued;
 }
 
 function rssOf(pid: number): number {

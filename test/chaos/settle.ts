@@ -4,7 +4,7 @@ import { FINAL } from '../support/app.ts';
 import { waitFor } from '../support/servers/process.ts';
 import { withAdmin } from '../support/servers/kafka-tools.ts';
 import type { LoadKey } from './load.ts';
-import { type Look, readRecord, sampleRedis } from './sampling.ts';
+import { type Look, markOf, readRecord, sampleRedis } from './sampling.ts';
 import { LOCAL_TTL_MS, type World } from './world.ts';
 
 /**
@@ -35,12 +35,15 @@ export async function settle(world: World, keys: readonly LoadKey[], timeoutMs: 
     const options = { what, timeoutMs: ms, everyMs: 250 };
     await waitFor(isAtRest, options).catch((error: unknown) => void unrest.push(String(error)));
   };
-  const written = await waitFor(() => writtenTo(world), { what: 'Kafka to answer', timeoutMs: 60_000 });
+  const ends = await waitFor(() => endsOf(world), { what: 'Kafka to answer', timeoutMs: 60_000 });
+  const written = ends.flatMap(({ partition, next }) =>
+    Array.from({ length: next }, (_, offset) => `${world.topic}-${partition}@${offset}`),
+  );
   await rest('every message to be final', timeoutMs, () => areFinal(world, written));
   let redis: readonly Look[] = [];
   await rest('Redis to hold the newest', timeoutMs, async () => {
     redis = await sampleRedis(world, keys);
-    return keys.every(({ text }, index) => redis[index]?.text === text) && (await isIdle(world));
+    return keys.every(({ text }, index) => redis[index]?.text === text) && (await isIdle(world, ends));
   });
   if (redis.length === 0) redis = await sampleRedis(world, keys).catch(() => []);
   let local: Look[] = [];
@@ -52,11 +55,15 @@ export async function settle(world: World, keys: readonly LoadKey[], timeoutMs: 
   return { written, redis, local, atMs: Date.now(), unrest: unrest.join('; ') };
 }
 
-async function writtenTo({ kafka, topic }: World): Promise<string[]> {
+interface LogEnd {
+  readonly partition: number;
+  /** Offset that the next message gets. */
+  readonly next: number;
+}
+
+async function endsOf({ kafka, topic }: World): Promise<LogEnd[]> {
   const offsets = await withAdmin(kafka.brokers, (admin) => admin.fetchTopicOffsets(topic));
-  return offsets.flatMap(({ partition, high }) =>
-    Array.from({ length: Number(high) }, (_, offset) => `${topic}-${partition}@${offset}`),
-  );
+  return offsets.map(({ partition, high }) => ({ partition, next: Number(high) }));
 }
 
 async function areFinal({ books }: World, written: readonly string[]): Promise<boolean> {
@@ -66,8 +73,12 @@ async function areFinal({ books }: World, written: readonly string[]): Promise<b
   return written.every((message) => ended.has(message));
 }
 
-async function isIdle({ books, look, config }: World): Promise<boolean> {
+/** Everything is in the queue by the marks (after a rollback: once more), and nothing waits in Redis. */
+async function isIdle(world: World, ends: readonly LogEnd[]): Promise<boolean> {
+  const { books, look, config } = world;
   const { auditOutbox, deadOutbox } = queueKeys(`{${config.queue.prefix}}`, QUEUE);
+  const marks = await Promise.all(ends.map(({ partition }) => markOf(world, partition)));
+  if (!ends.every(({ next }, index) => next === 0 || marks[index] === String(next - 1))) return false;
   const [jobs, audit, dead] = await Promise.all([
     books.openJobs(),
     look.xlen(auditOutbox),

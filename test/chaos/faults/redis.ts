@@ -5,6 +5,9 @@ import { waitFor } from '../../support/servers/process.ts';
 import type { World } from '../world.ts';
 import { type Fault, GOAL_MS } from './fault.ts';
 
+/** `redis.commandTimeoutMs` as it is by default. */
+const COMMAND_TIMEOUT_MS = 5_000;
+
 const killAndRestart: Fault = {
   name: 'redis-restart',
   what: 'Redis killed with -9 and started again 3 s later',
@@ -72,11 +75,12 @@ const full: Fault = {
 /** Commands arrive and are executed; that they were is never learnt. */
 const cut: Fault = {
   name: 'redis-replies-lost',
-  what: 'connections to Redis cut after execution, before the reply, three times',
+  what: 'connections to Redis cut after execution, before the reply, three times; one of them past the deadline of a command',
   goalMs: GOAL_MS,
   behindProxy: true,
-  async strike({ redisProxy }) {
+  async strike({ redisProxy, random }) {
     if (redisProxy === undefined) throw new Error('there is no proxy');
+    const longOne = 1 + random.below(3);
     for (let round = 1; round <= 3; round += 1) {
       const before = redisProxy.droppedBytes();
       redisProxy.dropReplies();
@@ -84,7 +88,7 @@ const cut: Fault = {
         what: 'a reply to be swallowed',
         timeoutMs: 30_000,
       });
-      await delay(300);
+      await delay(round === longOne ? COMMAND_TIMEOUT_MS + 500 : 300);
       redisProxy.unblock();
       await delay(700);
     }
