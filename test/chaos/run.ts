@@ -61,6 +61,7 @@ export function verdictOf({ seed, fault, violations, isConverged, unrest, proof,
 
 const INSTANCES = 2;
 const PACE_MS = 90;
+const REPEAT_PACE_MS = 300;
 /** Batches of the end are held back until the fault is over: there is always something that comes after it. */
 const HELD_BACK = 0.2;
 
@@ -76,7 +77,7 @@ export async function runChaos(options: RunOptions): Promise<RunReport> {
     kafka,
     cluster,
     topic: uniqueName('chaos'),
-    behindProxy: fault?.behindProxy === true,
+    behindProxy: fault?.behindProxy,
     auditOnSmallDisk: fault?.auditOnSmallDisk === true,
     plant,
   });
@@ -141,12 +142,33 @@ async function produceAndStrike(
         (struck) => ({ struck, error: '' }),
         (error: unknown) => ({ struck: undefined, error: String(error) }),
       );
-    if (at === heldBackAt) await striking;
+    if (at === heldBackAt && striking !== undefined) {
+      const again = batches.slice(0, heldBackAt).map((sent) => sent.map(asDuplicate));
+      await repeatUntil(striking, again, (old) => producer.send(old));
+    }
     await producer.send(batch);
     await delay(PACE_MS);
   }
   await producer.close();
   return (await striking) ?? { struck: undefined, error: '' };
+}
+
+/** A fault that lasts longer than the load: what was sent is sent again, slowly, so that it has something to strike. */
+async function repeatUntil(
+  over: Promise<unknown>,
+  batches: readonly (readonly Planned[])[],
+  send: (batch: readonly Planned[]) => Promise<void>,
+): Promise<void> {
+  let isOver = false;
+  void over.finally(() => (isOver = true));
+  for (let at = 0; !isOver; at += 1) {
+    await send(batches[at % batches.length] ?? []);
+    await Promise.race([over, delay(REPEAT_PACE_MS)]);
+  }
+}
+
+function asDuplicate(planned: Planned): Planned {
+  return { ...planned, kind: 'duplicate', truth: undefined };
 }
 
 async function proofOf(
@@ -207,7 +229,7 @@ function historyOf(seen: Seen): History {
       .filter(({ tier, isPresent }) => tier === 'local' && isPresent)
       .map(({ reader, key, version, text }) => ({ instance: reader, key, version, text: text ?? '' })),
     samples: sampling.samples,
-    accepted: acceptedOf(world),
+    accepted: acceptedOf(world, fromMs),
     offsets: sampling.offsets,
     levels: sampling.levels,
     faults: fault === undefined ? [] : [{ fault: fault.name, fired: seen.fired }],
@@ -246,11 +268,18 @@ function truthOf({ key, version, op, truth }: Planned): Truth[] {
  * process that was stopped notes late. So this finds a version that was accepted twice; an older one over a newer shows
  * elsewhere.
  */
-function acceptedOf({ instances }: World): History['accepted'] {
+function acceptedOf({ instances }: World, rolledBackMs = 0): History['accepted'] {
+  const isAfter = ({ atMs }: { readonly atMs: number }): number => Number(atMs >= rolledBackMs);
   return instances
     .flatMap((instance) => instance.ledger())
     .filter((line) => line.kind === 'accepted')
-    .sort((a, b) => inOrder(a.version, b.version) || inOrder(a.message, b.message) || a.atMs - b.atMs);
+    .sort(
+      (a, b) =>
+        isAfter(a) - isAfter(b) ||
+        inOrder(a.version, b.version) ||
+        inOrder(a.message, b.message) ||
+        a.atMs - b.atMs,
+    );
 }
 
 /** Texts whose last part is a number: versions (`counter:120`) and message ids (`topic-0@17`). */

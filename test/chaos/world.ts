@@ -51,7 +51,7 @@ export interface WorldOptions {
   readonly kafka: ChaosKafka;
   readonly cluster: KafkaCluster | undefined;
   readonly topic: string;
-  readonly behindProxy: boolean;
+  readonly behindProxy: 'all' | 'first' | undefined;
   readonly auditOnSmallDisk: boolean;
   readonly plant: Plant | undefined;
 }
@@ -68,16 +68,16 @@ export async function openWorld(options: WorldOptions): Promise<World> {
       settings: { 'min.insync.replicas': String(Math.min(2, replication)) },
     }),
   ]);
-  const redisProxy = options.behindProxy ? await startProxy(redis.port) : undefined;
+  const redisProxy = options.behindProxy === undefined ? undefined : await startProxy(redis.port);
   const disk = options.auditOnSmallDisk ? mountSmallDisk() : undefined;
   const config = configOf(options, redis.url, truth, disk?.dir ?? privateDir('audit'));
-  const seen = {
-    ...config,
-    redis: {
-      ...config.redis,
-      ...(redisProxy !== undefined && { url: `redis://127.0.0.1:${redisProxy.port}` }),
-    },
+  /** The configuration of the next instance. */
+  const configNow = (): TestConfig => {
+    const isBehind = options.behindProxy === 'all' || started === 0;
+    if (redisProxy === undefined || !isBehind) return config;
+    return { ...config, redis: { ...config.redis, url: `redis://127.0.0.1:${redisProxy.port}` } };
   };
+  let started = 0;
   const books = openBooks(config);
   const look = new Redis(redis.url, { maxRetriesPerRequest: 1 });
   look.on('error', () => undefined);
@@ -102,7 +102,9 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     instances,
     alive,
     async start(more = {}) {
-      const instance = await startInstance(seen, { plant, ...more });
+      const own = configNow();
+      started += 1;
+      const instance = await startInstance(own, { plant, ...more });
       instances.push(instance);
       return instance;
     },

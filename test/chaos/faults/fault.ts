@@ -7,8 +7,8 @@ export interface Fault {
   readonly what: string;
   /** Three brokers of its own run, since one or all of them die. @defaultValue false */
   readonly killsBrokers?: boolean;
-  /** Services reach Redis through a proxy. @defaultValue false */
-  readonly behindProxy?: boolean;
+  /** Which services reach Redis through a proxy. @defaultValue none */
+  readonly behindProxy?: 'all' | 'first';
   /** The audit file lies on a tmpfs of a few MB. @defaultValue false */
   readonly auditOnSmallDisk?: boolean;
   /** Only with `--nightly`. @defaultValue false */

@@ -77,7 +77,7 @@ const cut: Fault = {
   name: 'redis-replies-lost',
   what: 'connections to Redis cut after execution, before the reply, three times; one of them past the deadline of a command',
   goalMs: GOAL_MS,
-  behindProxy: true,
+  behindProxy: 'all',
   async strike({ redisProxy, random }) {
     if (redisProxy === undefined) throw new Error('there is no proxy');
     const longOne = 1 + random.below(3);
@@ -96,8 +96,64 @@ const cut: Fault = {
   },
 };
 
+/** Nothing is left: no jobs, no marks, no fences, no values. What Kafka still has is done once more. */
+const emptied: Fault = {
+  name: 'redis-emptied',
+  what: 'Redis killed and started without its data',
+  goalMs: GOAL_MS,
+  async strike({ redis, look }) {
+    const keysBefore = await look.dbsize();
+    const rolledBackMs = Date.now();
+    await redis.kill();
+    rmSync(join(redis.dir, 'appendonlydir'), { recursive: true });
+    await redis.restart();
+    const size = (await redis.ask('DBSIZE')).match(/^:(\d+)/m)?.[1];
+    await waitFor(() => look.status === 'ready', { what: 'the harness to have Redis again' });
+    return {
+      proof: `${keysBefore} keys became ${size ?? 'none'} or so`,
+      overMs: Date.now(),
+      rolledBackMs,
+    };
+  },
+};
+
+/** Worse than away: commands time out, are repeated, and both are executed when it goes on. */
+const stalled: Fault = {
+  name: 'redis-stalled',
+  what: 'Redis stopped (SIGSTOP) for 8 s, past the deadline of a command, then continued',
+  goalMs: GOAL_MS,
+  async strike({ redis }) {
+    redis.pause();
+    await delay(COMMAND_TIMEOUT_MS + 1_000);
+    const isSilent = await redis.ask('PING').then(
+      () => false,
+      () => true,
+    );
+    redis.resume();
+    if (!isSilent) throw new Error('Redis answered while it was stopped');
+    return { proof: 'a PING was not answered within 2 s, after 6 s', overMs: Date.now() };
+  },
+};
+
+/** A zombie: it holds jobs, partitions and connections, and cannot be reached nor reach anything in Redis. */
+const cutOff: Fault = {
+  name: 'instance-cut-off',
+  what: 'one instance cut off from Redis for 10 s, its connections open and silent',
+  goalMs: GOAL_MS,
+  behindProxy: 'first',
+  async strike({ redisProxy, instances }) {
+    if (redisProxy === undefined) throw new Error('there is no proxy');
+    redisProxy.block();
+    await delay(10_000);
+    const dropped = redisProxy.droppedBytes();
+    redisProxy.unblock();
+    if (dropped === 0) throw new Error('it had nothing to say');
+    return { proof: `${dropped} bytes from and to ${instances[0]?.name} were swallowed`, overMs: Date.now() };
+  },
+};
+
 async function runIdOf(redis: World['redis']): Promise<string> {
   return /run_id:(\w+)/.exec(await redis.ask('INFO server'))?.[1] ?? '';
 }
 
-export const redisFaults: readonly Fault[] = [killAndRestart, rollback, full, cut];
+export const redisFaults: readonly Fault[] = [killAndRestart, rollback, emptied, stalled, full, cut, cutOff];

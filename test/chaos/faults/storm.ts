@@ -6,7 +6,9 @@ import { processFaults } from './processes.ts';
 import { redisFaults } from './redis.ts';
 
 /** What may happen while a process is in trouble already. */
-const AROUND = [...redisFaults, ...faultsAround].filter(({ isNightly = false }) => !isNightly);
+const AROUND = [...redisFaults, ...faultsAround].filter(
+  ({ name, isNightly = false }) => !isNightly && name !== 'instance-cut-off',
+);
 const OF_PROCESSES = processFaults.filter(({ isNightly = false }) => !isNightly);
 
 /** One fault after the other; never fewer than two processes when the next one strikes. */
@@ -25,7 +27,7 @@ export const storm: Fault = {
   name: 'storm',
   what: 'two faults of processes and, at the same time, two around them, as the seed chooses',
   goalMs: GOAL_MS,
-  behindProxy: true,
+  behindProxy: 'all',
   isNightly: true,
   async strike(world) {
     const pair = (faults: readonly Fault[]): Fault[] => [
