@@ -111,7 +111,12 @@ export function createHandOff(options: HandOffOptions): HandOff {
 }
 
 async function handleBatch(context: Context, batch: SourceBatch, state: TakenPartition): Promise<void> {
-  const entered = await whileBeating(batch, context.clock, state.enter());
+  const turn = state.enter();
+  const entered = await whileBeating(batch, context.clock, turn).catch((error: unknown) => {
+    // The membership ended during the wait. A turn that nobody takes would keep the partition still for good.
+    void turn.then((leave) => leave());
+    throw error;
+  });
   if (!entered.ok) throw entered.error;
   try {
     await handOver(context, batch, state);

@@ -68,7 +68,7 @@ export function createTraps(ledgerFile: string) {
       passesLeft = order.passes;
       armed = order;
     },
-    wraps: wrapsOf(pass, note),
+    wraps: wrapsOf(pass, (point) => armed?.point === point, note),
   };
 }
 
@@ -79,7 +79,13 @@ function spring(action: TrapAction): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-function wrapsOf(pass: (point: TrapPoint) => void, note: (lines: readonly LedgerLine[]) => void): PortWraps {
+function wrapsOf(
+  pass: (point: TrapPoint) => void,
+  isArmed: (point: TrapPoint) => boolean,
+  note: (lines: readonly LedgerLine[]) => void,
+): PortWraps {
+  /** The last enqueue that was asked for. */
+  let enqueued: Promise<void> = Promise.resolve();
   return {
     parse: (parse) => (message) => {
       pass('received');
@@ -117,18 +123,28 @@ function wrapsOf(pass: (point: TrapPoint) => void, note: (lines: readonly Ledger
     }),
     queue: (queue) => ({
       ...queue,
-      async enqueue(chunks) {
-        await queue.enqueue(chunks);
-        pass('enqueued');
+      enqueue(chunks) {
+        enqueued = queue.enqueue(chunks);
+        return enqueued;
       },
     }),
     marks: (marks) => ({
       ...marks,
       async move(stream, from, to) {
-        const isMoved = await marks.move(stream, from, to);
         // A move of the commit alone follows one of the queue.
-        if (isMoved && from?.enqueued !== to.enqueued) pass('marked');
+        const isOfQueue = from?.enqueued !== to.enqueued;
+        if (isOfQueue) pass('enqueued');
+        const isMoved = await marks.move(stream, from, to);
+        if (isMoved && isOfQueue) pass('marked');
         return isMoved;
+      },
+      async moveBehind(stream, from, to, jobs) {
+        // Sent without waiting for the queue's answer: to die between the two it has to wait.
+        if (isArmed('enqueued')) await enqueued.catch(() => undefined);
+        pass('enqueued');
+        const moved = await marks.moveBehind(stream, from, to, jobs);
+        if (moved === 'moved') pass('marked');
+        return moved;
       },
     }),
     attempt: (attempt) => (execution) =>
