@@ -111,11 +111,11 @@ export function createHandOff(options: HandOffOptions): HandOff {
 }
 
 async function handleBatch(context: Context, batch: SourceBatch, state: TakenPartition): Promise<void> {
-  const turn = state.enter();
-  const entered = await whileBeating(batch, context.clock, turn).catch((error: unknown) => {
-    // The membership ended during the wait. A turn that nobody takes would keep the partition still for good.
-    void turn.then((leave) => leave());
-    throw error;
+  const entering = state.enter();
+  const entered = await whileBeating(batch, context.clock, entering).catch((lost: unknown) => {
+    // The partition went while the batch waited for its turn: whoever comes next must not wait for ever.
+    void entering.then((leave) => leave());
+    throw lost;
   });
   if (!entered.ok) throw entered.error;
   try {

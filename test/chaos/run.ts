@@ -155,15 +155,15 @@ async function produceAndStrike(
 
 /** A fault that lasts longer than the load: what was sent is sent again, slowly, so that it has something to strike. */
 async function repeatUntil(
-  over: Promise<unknown>,
+  striking: Promise<unknown>,
   batches: readonly (readonly Planned[])[],
   send: (batch: readonly Planned[]) => Promise<void>,
 ): Promise<void> {
-  let isOver = false;
-  void over.finally(() => (isOver = true));
-  for (let at = 0; !isOver; at += 1) {
+  const over = new AbortController();
+  void striking.finally(() => over.abort());
+  for (let at = 0; !over.signal.aborted; at += 1) {
     await send(batches[at % batches.length] ?? []);
-    await Promise.race([over, delay(REPEAT_PACE_MS)]);
+    await Promise.race([striking, delay(REPEAT_PACE_MS)]);
   }
 }
 
