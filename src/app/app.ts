@@ -1,12 +1,11 @@
 import type { Config } from '../config/schema.ts';
 import { reasonOf } from '../core/errors.ts';
-import type { Clock, Log } from '../core/ports.ts';
 import { createServer, type HttpServer } from '../server/server.ts';
 import { type CachewrightEvents } from './events.ts';
 import { type KafkaIngest, startKafkaIngest } from './kafka-ingest.ts';
 import { checkRedisRoles } from './redis-roles.ts';
 import { createView } from './view.ts';
-import { buildParts, type Parts } from './parts.ts';
+import { buildParts, type Overrides, type Parts } from './parts.ts';
 import { buildWorker } from './worker.ts';
 
 /** A running process: what `createCachewright` gives, and what the commands steer. */
@@ -29,10 +28,7 @@ export interface App {
 }
 
 /** Builds a process from its resolved configuration. Nothing is connected or read from before `start`. */
-export function createApp(
-  config: Config,
-  overrides: { readonly clock?: Clock; readonly log?: Log } = {},
-): App {
+export function createApp(config: Config, overrides: Overrides = {}): App {
   return new RunningApp(buildParts(config, overrides));
 }
 

@@ -124,6 +124,36 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 describe('the hand-off', () => {
+  it('gives back the turn of a batch whose membership ended while it waited: the partition would stand still for good', async () => {
+    const world = new World();
+    world.send(1);
+    let answer: Promise<unknown> = Promise.resolve();
+    const marks: MarkStore = { ...world.marks, read: (name) => answer.then(() => world.marks.read(name)) };
+    let isOver = false;
+    let ended = 0;
+    const change = (batch: SourceBatch): SourceBatch => ({
+      ...batch,
+      heartbeat() {
+        if (!isOver) return batch.heartbeat();
+        ended += 1;
+        return Promise.reject(fail('E_ABORTED', { reason: 'the group rebalances' }));
+      },
+    });
+    const { stop } = await world.start({ marks, change });
+    await until(() => world.committed() === '1');
+    // Redis comes back and is slow: the comparison of mark and commit has the partition, the next batch waits for it.
+    const slow = Promise.withResolvers<void>();
+    answer = slow.promise;
+    world.marks.comeBack('Redis is connected again');
+    isOver = true;
+    world.send(1);
+    await until(() => ended > 0);
+    isOver = false;
+    slow.resolve();
+    await until(() => world.committed() === '2');
+    await stop();
+  });
+
   it('enqueues chunks under their coordinates, then moves the mark, then commits', async () => {
     const world = new World();
     const order: string[] = [];
