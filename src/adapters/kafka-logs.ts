@@ -12,6 +12,8 @@ export interface KafkaLogs {
   clusterId(): Promise<string>;
   /** The log of every partition. @throws `E_TOPIC_MISSING`, `E_UNREACHABLE`, `E_KAFKA_AUTH` */
   bounds(topic: string): Promise<ReadonlyMap<number, LogBounds>>;
+  /** Numbers of a topic's partitions. @throws as `bounds` */
+  partitions(topic: string): Promise<readonly number[]>;
   /** By partition, the first offset whose message has this time or a later one; the log's end when there is none. */
   since(topic: string, timestampMs: number): Promise<ReadonlyMap<number, string>>;
   /** Removes a group that nobody is in any more; its own end removes it too, only later. */
@@ -35,19 +37,25 @@ export function createKafkaLogs(options: KafkaConnectionOptions): KafkaLogs {
       throw kafkaFault(error, { brokers: describeBrokers(options), topics: topic });
     }
   };
+  // Asked for first: metadata of a topic that is not there would create it on some clusters.
+  const requireTopic = async (topic: string): Promise<void> => {
+    if (!(await admin.listTopics()).includes(topic))
+      throw Object.assign(new Error(`there is no topic ${topic}`), { type: 'UNKNOWN_TOPIC_OR_PARTITION' });
+  };
   return {
     clusterId: () => ask('', async () => (await admin.describeCluster()).clusterId),
     bounds: (topic) =>
       ask(topic, async () => {
-        // Asked for first: metadata of a topic that is not there would create it on some clusters.
-        if (!(await admin.listTopics()).includes(topic)) {
-          throw Object.assign(new Error(`there is no topic ${topic}`), {
-            type: 'UNKNOWN_TOPIC_OR_PARTITION',
-          });
-        }
+        await requireTopic(topic);
         const [ids, found] = await Promise.all([topicIds.fetch([topic]), admin.fetchTopicOffsets(topic)]);
         const logId = ids.get(topic) ?? '';
         return new Map(found.map(({ partition, low, high }) => [partition, { low, high, logId }]));
+      }),
+    partitions: (topic) =>
+      ask(topic, async () => {
+        await requireTopic(topic);
+        const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+        return topics.flatMap(({ partitions }) => partitions.map(({ partitionId }) => partitionId));
       }),
     since: (topic, timestampMs) =>
       ask(topic, async () => {

@@ -79,7 +79,7 @@ function assemble(
   const prefix = queuePrefix(config);
   const log = silentLog;
   const queue = createChunkQueue({ redis, prefix, name: QUEUE, keep: config.queue.keepCompleted, log });
-  const marks = createRedisMarks({ connection: redis, prefix, log });
+  const marks = createRedisMarks({ connection: redis, prefix, queue: QUEUE, log });
   const machine = machineName(compileChart(changeMessage));
   const replays = createReplays({ config, kafka, queue, marks, machine, clock: systemClock(), log });
   return {

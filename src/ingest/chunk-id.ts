@@ -30,9 +30,17 @@ export interface ChunkPlace {
  * Topics keep their dots, which cannot mislead: the group has none, and what follows the topic is all digits.
  */
 export function chunkId({ group, topic, partition, epoch, first, last, replay }: ChunkPlace): string {
-  const readable = topic.split('.').map(idPart).join('.');
-  const id = `${idPart(group)}.${readable}.${partition}.${epoch}.${first}-${last}`;
+  const id = `${partitionPart({ group, topic, partition })}.${epoch}.${first}-${last}`;
   return replay === undefined ? id : `${id}.r${replay}`;
+}
+
+/** How the ids of a partition's jobs begin. */
+export function partitionPart({
+  group,
+  topic,
+  partition,
+}: Pick<ChunkPlace, 'group' | 'topic' | 'partition'>): string {
+  return `${idPart(group)}.${topic.split('.').map(idPart).join('.')}.${partition}`;
 }
 
 /** The job's name in the queue UI: `cache-message/0 1200–1327`. */
