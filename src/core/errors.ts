@@ -276,6 +276,16 @@ export const catalogue = {
     'The mark of {stream} was moved by another consumer.',
     'Nothing: the partition is read again from where the mark stands.',
   ),
+  E_REPLAY_REFUSED: entry(
+    'refuse',
+    'Partition {partition} of topic {topic} cannot be replayed: {reason}.',
+    'Choose others with `--partition`, or let ingest take the topic in first.',
+  ),
+  E_REPLAY_STOPPED: entry(
+    'refuse',
+    'The replay of topic {topic}, partition {partition}, was stopped: {reason}.',
+    'Nothing is harmed. Look at the log of ingest; then plan the replay anew.',
+  ),
   E_ENQUEUE_FAILED: entry(
     'retry',
     'The queue did not confirm the messages: {reason}.',

@@ -188,6 +188,44 @@ export interface MarkName {
   readonly partition: number;
 }
 
+/**
+ * One beat of the tier mark: written to the cache's Redis, then to the queue's, so that a cache that fell behind shows, and
+ * from where on. Only where the two are not one.
+ */
+export interface TierBeat {
+  /** Grows by one with every beat. */
+  readonly sequence: number;
+  /** The instance that wrote it: of several that would write the same only one does. */
+  readonly by: string;
+  /** How often the cache was found behind. */
+  readonly falls: number;
+  /** The cache server that took it: a server that was started anew, or another, may have lost what came after the beat. */
+  readonly server: string;
+  /** By `topic/partition`, decimal: what stood below was in the cache when the beat was written. */
+  readonly done: Readonly<Record<string, string>>;
+}
+
+/** What is yet to be replayed into a cache that was found behind, by `topic/partition`: from this offset on. */
+export type TierRepair = Readonly<Record<string, string>>;
+
+export interface TierMarks {
+  /** Names the cache's server as it runs now; a restart gives another name. */
+  server(): Promise<string>;
+  queueBeat(): Promise<TierBeat | null>;
+  cacheBeat(): Promise<TierBeat | null>;
+  /** Only if the cache's beat still is `from`, and its server the one that `to` names. */
+  beatCache(from: TierBeat | null, to: TierBeat): Promise<boolean>;
+  /** Only if the queue's beat still is `from`. */
+  beatQueue(from: TierBeat | null, to: TierBeat): Promise<boolean>;
+  /** The lowest offset among the queue's unfinished jobs, by how the ids of a partition's jobs begin. */
+  unfinished(): Promise<ReadonlyMap<string, string>>;
+  repair(): Promise<TierRepair | null>;
+  /** Only if the repair still is `from`. */
+  moveRepair(from: TierRepair | null, to: TierRepair | null): Promise<boolean>;
+  /** Whether this process may work on the repair for the next `forMs`. */
+  holdRepair(holder: string, forMs: number): Promise<boolean>;
+}
+
 /** A letter in the dead-letter outbox and queue. */
 export interface DeadLetter {
   readonly format: number;
