@@ -132,8 +132,12 @@ export interface QueueDepth {
 
 /** The producing side of the queue. */
 export interface ChunkQueue {
-  /** All or unknown: a rejection says nothing about any chunk; call again with the same ids. */
-  enqueue(chunks: readonly QueuedChunk[]): Promise<void>;
+  /**
+   * All or unknown: a rejection says nothing about any chunk; call again with the same ids.
+   *
+   * @param sent called once the chunks are on their way: what is sent to the same server after that arrives behind them
+   */
+  enqueue(chunks: readonly QueuedChunk[], sent?: () => void): Promise<void>;
   depth(): Promise<QueueDepth>;
   close(): Promise<void>;
 }

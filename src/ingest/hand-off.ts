@@ -197,9 +197,9 @@ async function enqueueAndMark(
   last: string,
 ): Promise<'moved' | 'elsewhere' | 'early'> {
   const jobs = chunks.map(({ id }) => id);
-  const enqueuing = queue.enqueue(chunks);
-  // The queue sends its commands within this turn of the event loop.
-  const marking = new Promise((resolve) => setImmediate(resolve)).then(() => state.moveBehind(last, jobs));
+  const sent = Promise.withResolvers<void>();
+  const enqueuing = queue.enqueue(chunks, sent.resolve).finally(sent.resolve);
+  const marking = sent.promise.then(() => state.moveBehind(last, jobs));
   const [enqueued, marked] = await Promise.allSettled([enqueuing, marking]);
   if (enqueued.status === 'rejected') throw enqueued.reason;
   return marked.status === 'fulfilled' ? marked.value : 'early';

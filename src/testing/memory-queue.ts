@@ -45,12 +45,13 @@ export function createMemoryQueue({ clock, audit, deadLetters }: MemoryQueueOpti
   const known = new Set<string>();
   let entries = 0;
 
-  const enqueue = async (chunks: readonly QueuedChunk[]): Promise<void> => {
+  const enqueue = async (chunks: readonly QueuedChunk[], sent?: () => void): Promise<void> => {
     for (const { id, name, data } of chunks) {
       if (known.has(id)) continue;
       known.add(id);
       jobs.set(id, { id, name, data, executions: 0, lastClosed: 0, begun: 0, dueMs: clock.now() });
     }
+    sent?.();
   };
 
   const executionOf = (job: Job): Execution => {
@@ -69,7 +70,7 @@ export function createMemoryQueue({ clock, audit, deadLetters }: MemoryQueueOpti
       async begin() {
         job.begun += 1;
       },
-      split: enqueue,
+      split: (parts) => enqueue(parts),
       async close(closing) {
         if (job.lastClosed === execution) return 'repeated';
         job.lastClosed = execution;

@@ -80,6 +80,11 @@ export class JobServer {
     return [...this.#state.jobs.values()].reduce((sum, { data }) => sum + data.length, 0);
   }
 
+  /** Whether a job is there, ended or not. */
+  has(id: string): boolean {
+    return this.#state.jobs.has(id) || this.#state.finished.includes(id);
+  }
+
   /** Jobs as they stand, for whoever wants to know why a run does not settle. */
   describe(): string[] {
     return [...this.#state.jobs.values()].map(
@@ -89,9 +94,9 @@ export class JobServer {
 
   /** @param most only so many are taken: `addBulk` is a pipeline and may be cut in the middle */
   add(chunks: readonly QueuedChunk[], most = chunks.length): void {
-    const { jobs, wait, finished } = this.#state;
+    const { jobs, wait } = this.#state;
     for (const { id, name, data } of chunks.slice(0, most)) {
-      if (jobs.has(id) || finished.includes(id)) continue;
+      if (this.has(id)) continue;
       const json = JSON.stringify(data);
       jobs.set(id, {
         id,

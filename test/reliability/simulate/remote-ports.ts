@@ -47,8 +47,8 @@ export function remoteQueue(
 ): ChunkQueue {
   const lost = (reason: string): Error => fail('E_ENQUEUE_FAILED', { reason });
   return {
-    enqueue: (chunks) =>
-      network.call(
+    enqueue(chunks, sent) {
+      const adding = network.call(
         process,
         'redis',
         'queue.enqueue',
@@ -58,7 +58,10 @@ export function remoteQueue(
           if (chunks.length > most) throw lost('OOM command not allowed');
         },
         lost,
-      ),
+      );
+      sent?.();
+      return adding;
+    },
     depth: () =>
       network.call(process, 'redis', 'queue.depth', () => ({ jobs: jobs.size, bytes: jobs.bytes }), lost),
     close: async () => undefined,
@@ -76,6 +79,8 @@ export function remoteMarks(
     read: (stream) => call('marks.read', () => marks.read(stream)),
     latest: (stream) => call('marks.latest', () => marks.latest(stream)),
     move: (stream, from, to) => call('marks.move', () => marks.move(stream, from, to)),
+    moveBehind: (stream, from, to, ids) =>
+      call('marks.moveBehind', () => marks.moveBehind(stream, from, to, ids)),
     onReturn(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

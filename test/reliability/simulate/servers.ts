@@ -32,7 +32,7 @@ export function startServers(clock: Clock): Servers {
   const kafka = new MemoryCluster(CLUSTER);
   for (let partition = 0; partition < PARTITIONS; partition += 1) kafka.create(TOPIC, partition);
   const jobs = new JobServer({ clock, keep: 20 });
-  const marks = createMemoryMarks();
+  const marks = createMemoryMarks((id) => jobs.has(id));
   const tier = createMemoryRedisTier({ clock });
   return {
     kafka,
