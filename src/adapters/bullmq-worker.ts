@@ -14,6 +14,7 @@ import type {
 import {
   type ClosingScript,
   createClosingScript,
+  type Left,
   progressOf,
   progressWord,
   queueKeys,
@@ -61,6 +62,7 @@ class RetryLater extends Error {
 const FIRST_PROGRESS_MS = 50;
 /** The wait after a failure that says none: a bug of ours, or Redis gone while closing. */
 const UNFORESEEN_RETRY_MS = 1_000;
+const NOTHING_LEFT: Left = { closed: 0, begun: 0, passed: [], progress: '' };
 const EMPTY: EmptyChunk = { format: CHUNK_FORMAT, positions: [] };
 
 /** Runs executions of the queue's jobs by BullMQ's worker. Translates how they end; decides nothing itself. */
@@ -160,7 +162,7 @@ async function executionOf(
   const id = job.id ?? '';
   const data = job.data as ChunkData;
   const number = job.attemptsStarted;
-  const left = number > 1 ? await script.left(id) : { closed: 0, begun: 0, progress: '' };
+  const left = number > 1 ? await script.left(id) : NOTHING_LEFT;
   const startedMs = clock.now();
   let told = '';
   let timer: NodeJS.Timeout | undefined;
@@ -176,6 +178,7 @@ async function executionOf(
     execution: number,
     lastClosed: left.closed,
     begun: left.begun,
+    passed: left.passed,
     lastProgress: progressOf(number - 1, left.progress),
     worker: name,
     signal,
@@ -187,6 +190,9 @@ async function executionOf(
     },
     async begin() {
       await script.note(id, token, 'begun', '+1');
+    },
+    async pass() {
+      await script.note(id, token, 'passed', [...left.passed, number].join(' '));
     },
     split: (parts) => enqueue(parts),
     async close({ rest, audit, deadLetters }) {

@@ -77,6 +77,6 @@ describe('docs/failure-modes.md', () => {
 
 /** The names of a file's tests as they are written there; those of `it.each` with their placeholders. */
 function testNames(source: string): string[] {
-  const written = source.matchAll(/(?:\b(?:it|test)\b[^'"`]*?|\]\))\(\s*(['"`])((?:\\.|(?!\1).)*)\1/g);
+  const written = source.matchAll(/(?:\b(?:it|test)\b[^'"`]*?|\)\s*)\(\s*(['"`])((?:\\.|(?!\1).)*)\1/g);
   return [...written].map(([, , name = '']) => name.replaceAll(/\\(['"`])/g, '$1'));
 }
