@@ -80,6 +80,15 @@ export function openForWriting(file: string): DatabaseSync {
   }
 }
 
+/** Migrates the file and closes it. The caller holds its lease. @returns its format before (0: there was none) and now */
+export function migrateFile(file: string): { readonly from: number; readonly to: number } {
+  const before = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
+  const from = formatOf(before);
+  before.close();
+  openForWriting(file).close();
+  return { from, to: AUDIT_STORE_FORMAT };
+}
+
 /**
  * Opens the file for reading; a writer may be at work meanwhile.
  *

@@ -4,7 +4,9 @@ import { createIdempotency } from '../adapters/redis-idempotency.ts';
 import { redisReason } from '../adapters/redis-connection.ts';
 import { CachewrightError, fail } from '../core/errors.ts';
 import { formatVersion } from '../core/version.ts';
+import type { Service } from '../core/service.ts';
 import type { AppView } from '../server/app-view.ts';
+import { type FencedRecord, resetFence, showFence } from './fences.ts';
 import { QUEUE, type Parts } from './parts.ts';
 import { durabilityOf } from './redis-roles.ts';
 
@@ -20,18 +22,26 @@ export function createView(
     prefix,
     log,
   });
+  const known = (service: string): Service => {
+    const found = services.get(service);
+    if (found === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
+    return found;
+  };
+  const recordOf = (service: string, id: string): FencedRecord => {
+    const { keyOf, version } = known(service);
+    return { service, id, key: keyOf(id), kind: version.kind };
+  };
+  const nowMs = (): number => parts.clock.now();
   return {
     instance: parts.instance,
-    nowMs: () => parts.clock.now(),
+    nowMs,
     live() {
       const { healthy, reason } = state.health();
       return { live: healthy, reason };
     },
     missing: async () => state.missing(),
     async get(service, id) {
-      const found = services.get(service);
-      if (found === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
-      const record = await reader.get(found, id);
+      const record = await reader.get(known(service), id);
       if (record === undefined) return undefined;
       const version = record.entry === undefined ? '' : formatVersion(record.entry.version);
       return { text: record.text, version, tier: record.tier, ageMs: record.ageMs };
@@ -54,6 +64,16 @@ export function createView(
       }
     },
     trail: (query) => audit.find(query),
+    fences: {
+      show: async (service, id) => showFence(recordOf(service, id), { cache: connections.cache, nowMs }),
+      reset: async (service, id, reason) =>
+        resetFence(recordOf(service, id), reason, {
+          ...connections,
+          outbox: parts.keys.auditOutbox,
+          by: parts.instance,
+          nowMs,
+        }),
+    },
     queues,
   };
 }

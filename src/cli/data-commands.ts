@@ -11,6 +11,7 @@ export function addDataCommands(program: Command): void {
   addGet(program);
   addTrail(program);
   addTry(program);
+  addFence(program);
 }
 
 function addPublish(program: Command): void {
@@ -130,4 +131,41 @@ function addTry(program: Command): void {
       ),
     )
     .action(action(async () => (await import('./try.ts')).tryCommand));
+}
+
+function addFence(program: Command): void {
+  const fence = program
+    .command('fence')
+    .description('look at the fence of a record (its remembered version), or take it away')
+    .addHelpText(
+      'after',
+      examples(
+        'cachewright fence show stockService 7',
+        "cachewright fence reset stockService 7 --reason 'versions count anew since the migration'",
+      ),
+    );
+  fence
+    .command('show')
+    .description('print what the fence of a record says')
+    .argument('<service>', 'the service')
+    .argument('<id>', 'the id of the record')
+    .addHelpText(
+      'after',
+      `${examples('cachewright fence show stockService 7', 'cachewright fence show stockService 7 --json | jq .version')}
+Asks Redis. Ends with 3 when messages of the service as it is configured cannot be compared with the fence.`,
+    )
+    .action(action(async () => (await import('./fence.ts')).fenceShowCommand));
+  fence
+    .command('reset')
+    .description('take the fence of a record away, so that its next write decides; kept in the audit')
+    .argument('<service>', 'the service')
+    .argument('<id>', 'the id of the record')
+    .option('--reason <why>', 'why: kept in the audit (needed)')
+    .addHelpText(
+      'after',
+      `${examples("cachewright fence reset stockService 7 --reason 'the version rule has changed'")}
+The value stays and is served on. Until its next write also an older message is taken for the newest: send the
+newest change of the record again.`,
+    )
+    .action(action(async () => (await import('./fence.ts')).fenceResetCommand));
 }

@@ -120,7 +120,7 @@ export const catalogue = {
   E_VERSION_RULE_CHANGED: entry(
     'reject',
     'The stored fence of {key} has versions of kind {stored}, the service now says {kind}; these cannot be compared.',
-    'Put the old rule back, or, to begin anew, delete `fence:{key}` of this key in Redis and send the message again.',
+    'Put the old rule back; or look with `cachewright fence show SERVICE ID`, begin anew with `cachewright fence reset SERVICE ID --reason …`, and send the message again.',
   ),
   // Fetching
   E_FETCH_FAILED: entry(
@@ -204,6 +204,11 @@ export const catalogue = {
     'retry',
     'The fence of {key} changed while its record was being read.',
     'Nothing: the record is read again.',
+  ),
+  E_FENCE_IN_USE: entry(
+    'refuse',
+    'The fence of {key} was written while it was to be reset; it stays.',
+    'Look at it again with `cachewright fence show`: a fence that is written needs no reset.',
   ),
   // The executor
   E_EFFECT_TIMEOUT: entry(

@@ -264,6 +264,8 @@ export interface Execution {
   readonly lastClosed: number;
   /** Executions of a suspected chunk that began their work since the last closing: each of them died. */
   readonly begun: number;
+  /** Executions since the last one that closed which left the job to a newer program: they did not die. */
+  readonly passed: readonly number[];
   /** What the died execution before this one last said by {@link progress}; '' when there is none. */
   readonly lastProgress: string;
   readonly worker: string;
@@ -273,6 +275,8 @@ export interface Execution {
   progress(state: string): void;
   /** Counts a suspected chunk's execution in {@link begun} before it touches a message. */
   begin(): Promise<void>;
+  /** Notes that this execution leaves the job as it is, see {@link passed}. */
+  pass(): Promise<void>;
   /** Adds the parts of a job that kills its workers; deterministic ids, before the parent closes. */
   split(parts: readonly QueuedChunk[]): Promise<void>;
   /**

@@ -25,6 +25,8 @@ interface Job {
   executions: number;
   lastClosed: number;
   begun: number;
+  /** Executions that left the job to a newer program. */
+  readonly passed: number[];
   dueMs: number;
 }
 
@@ -49,7 +51,16 @@ export function createMemoryQueue({ clock, audit, deadLetters }: MemoryQueueOpti
     for (const { id, name, data } of chunks) {
       if (known.has(id)) continue;
       known.add(id);
-      jobs.set(id, { id, name, data, executions: 0, lastClosed: 0, begun: 0, dueMs: clock.now() });
+      jobs.set(id, {
+        id,
+        name,
+        data,
+        executions: 0,
+        lastClosed: 0,
+        begun: 0,
+        passed: [],
+        dueMs: clock.now(),
+      });
     }
     sent?.();
   };
@@ -63,12 +74,16 @@ export function createMemoryQueue({ clock, audit, deadLetters }: MemoryQueueOpti
       execution,
       lastClosed: job.lastClosed,
       begun: job.begun,
+      passed: job.passed.filter((passed) => passed > job.lastClosed),
       lastProgress: '',
       worker: WORKER,
       signal: new AbortController().signal,
       progress: () => undefined,
       async begin() {
         job.begun += 1;
+      },
+      async pass() {
+        job.passed.push(execution);
       },
       split: (parts) => enqueue(parts),
       async close(closing) {
