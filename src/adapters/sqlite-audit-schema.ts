@@ -70,7 +70,7 @@ export function openForWriting(file: string): DatabaseSync {
   try {
     refuseNewer(db, file);
     db.exec(
-      'pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -32768; pragma wal_autocheckpoint = 4000',
+      'pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -8192; pragma wal_autocheckpoint = 4000',
     );
     migrate(db);
     return db;
