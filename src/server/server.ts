@@ -6,6 +6,7 @@ import type { AppView } from './app-view.ts';
 import { boardRoutes } from './board.ts';
 import { changeRoutes } from './changes.ts';
 import { fenceRoutes } from './fences.ts';
+import { deadLetterRoutes } from './dead-letters.ts';
 import { healthRoutes } from './health.ts';
 import { sendProblem, statusOf } from './problem.ts';
 import { recordRoutes } from './records.ts';
@@ -36,6 +37,7 @@ export async function createServer(options: ServerOptions, app: AppView, log: Lo
   changeRoutes(server, app, options.maxBodyBytes);
   trailRoutes(server, app);
   fenceRoutes(server, app);
+  deadLetterRoutes(server, app);
   await boardRoutes(server, app.queues);
   let url = '';
   return {
