@@ -29,7 +29,13 @@ export interface HttpServer {
 
 /** The HTTP side of the app. Without tokens it serves the loopback only (the configuration refuses anything else). */
 export async function createServer(options: ServerOptions, app: AppView, log: Log): Promise<HttpServer> {
-  const server = fastify({ logger: false, bodyLimit: options.maxBodyBytes, forceCloseConnections: true });
+  const server = fastify({
+    logger: false,
+    bodyLimit: options.maxBodyBytes,
+    forceCloseConnections: true,
+    // Topics have names of up to 249 characters, and message ids begin with them.
+    routerOptions: { maxParamLength: 1_000 },
+  });
   guardAccess(server, options.tokens);
   answerErrors(server, options.maxBodyBytes, log);
   healthRoutes(server, app);

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { LetterList, RedriveReport, Rehearsal } from '../../src/core/dead-letter.ts';
 import { aConfig, postChanges, type RunningApp, startApp, type TestConfig } from '../support/app.ts';
-import { type CliResult, runCli } from '../support/cli.ts';
-import { lettersLie } from '../support/dead-letters.ts';
+import { type CliResult, runCli, startCli } from '../support/cli.ts';
+import { finalsOf, lettersLie } from '../support/dead-letters.ts';
 import { describeWith } from '../support/needs.ts';
 import { type HttpSource, startHttpSource } from '../support/servers/http-source.ts';
 import { freePort, waitFor } from '../support/servers/process.ts';
@@ -143,6 +143,34 @@ describeWith(['redis'], 'dead letters by command and over HTTP', () => {
     });
   });
 
+  it('a redrive that is killed half-way goes on when it is asked for again', async () => {
+    const ids = Array.from({ length: 40 }, (_, index) => `k${index}`);
+    const messages = await letDie(...ids);
+    mend(...ids);
+    const args = ['redrive', '--all', '--reason', 'mended', '--yes'];
+    const started = startCli(['dead', ...args, '--per-second', '10'], { cwd: dir });
+    const left = await waitFor(
+      async () => {
+        const { total } = await office().list({}, 0);
+        return total < ids.length ? total : undefined;
+      },
+      { what: 'the first letters to leave', timeoutMs: 30_000 },
+    );
+    started.child.kill('SIGKILL');
+    expect(left).toBeGreaterThan(0);
+    expect((await started.ended).code).toBeNull();
+    expect(await cli(...args)).toMatchObject({ code: 0 });
+    await lettersLie(office(), 0);
+    const ends = await waitFor(
+      async () => {
+        const ended = await finalsOf(running, 1, 1);
+        return messages.every((message) => ended.has(message)) ? ended : undefined;
+      },
+      { what: 'every message to be on record', timeoutMs: 30_000 },
+    );
+    expect(messages.filter((message) => ends.get(message)?.state !== 'redisCached')).toEqual([]);
+  });
+
   it('discard counts first, then takes away on record', async () => {
     await letDie('5', '6', '7');
     const dry = await cli('discard', '--all', '--dry-run');
@@ -166,7 +194,11 @@ describeWith(['redis'], 'dead letters by command and over HTTP', () => {
     expect(await (await http(`/${encodeURIComponent(message)}`)).json()).toMatchObject({
       letters: [{ message, value: '{"serviceId":"shopInfoService","id":"8"}' }],
     });
-    expect((await http('/nothing@1')).status).toBe(404);
+    const long = await http(`/${'n'.repeat(249)}-0@1`);
+    expect([long.status, await long.json()]).toMatchObject([
+      404,
+      { detail: expect.stringContaining('A dead letter of nnn') },
+    ]);
     expect((await http('?since=yesterday')).status).toBe(400);
     for (const body of [
       {},

@@ -9,35 +9,11 @@ import {
 import { queueKeys } from '../../src/adapters/bullmq-closing-script.ts';
 import { connectRedis, type RedisClient, waitForRedis } from '../../src/adapters/redis-connection.ts';
 import { letterId } from '../../src/core/dead-letter.ts';
-import type { DeadLetter } from '../../src/core/ports.ts';
+import { aLetter } from '../support/dead-letter.ts';
 import { clock, rememberingLog } from '../support/ingest.ts';
 import { describeWith } from '../support/needs.ts';
 import { waitFor } from '../support/servers/process.ts';
 import { sharedRedis, uniqueName } from '../support/servers/shared.ts';
-
-function aLetter(position: number, more: Partial<DeadLetter> = {}): DeadLetter {
-  return {
-    format: 1,
-    message: `changes-0@${position}`,
-    origin: { stream: 'changes-0', epoch: 0, position: String(position) },
-    redrive: 0,
-    timestampMs: 1_000,
-    key: null,
-    value: '{}',
-    headers: [],
-    service: 'shopInfoService',
-    recordId: String(position),
-    cacheKey: `shop_${position}`,
-    state: 'gaveUp',
-    error: { code: 'E_FETCH_FAILED', message: 'failed', next: 'look' },
-    attempts: 3,
-    firstFailedMs: 1_000,
-    diedMs: 2_000,
-    job: 'job',
-    execution: 1,
-    ...more,
-  };
-}
 
 describeWith(['redis'], 'the mover of dead letters', () => {
   let redis: RedisClient;
