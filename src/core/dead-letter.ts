@@ -4,8 +4,8 @@
 import { type Origin, messageId } from './change.ts';
 import type { DeadLetter } from './ports.ts';
 
-/** Bumped when the layout of {@link DeadLetter} changes. */
-export const DEAD_LETTER_FORMAT = 1;
+/** Bumped when the layout of {@link DeadLetter} changes. Since 2 a letter knows its stage, and settlements stand among letters. */
+export const DEAD_LETTER_FORMAT = 2;
 
 /**
  * What a closing leaves beside new letters: those whose redriven run is final now. It travels in the same outbox, behind

@@ -247,7 +247,7 @@ export interface DeadLetter {
   /** `rejected` or `gaveUp`. */
   readonly state: string;
   readonly error: { readonly code: string; readonly message: string; readonly next: string };
-  /** The effect it died in (`parse`, `fetch` …); '' when it killed its worker, or in letters of before. */
+  /** The effect it died in (`parse`, `fetch` …); '' when it killed its worker; not there in format 1. */
   readonly stage?: string;
   readonly attempts: number;
   readonly firstFailedMs: number;

@@ -180,6 +180,7 @@ describeWith(['redis'], 'formats in Redis', () => {
         connection: blocking,
         prefix,
         outbox: keys.deadOutbox,
+        kafka: undefined,
         clock,
         log,
       });
