@@ -9,15 +9,20 @@ import type { Config } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
 import type { DeadLetterOffice } from '../core/dead-letter.ts';
 import type { GlobalOptions } from './command.ts';
+import { createRemoteOffice } from './dead-remote.ts';
 import { loadSettings } from './settings.ts';
 import { silentLog } from './silent-log.ts';
 
-/** Opens the office of dead letters over connections of this command, works, and closes it. No instance has to run. */
+/**
+ * Opens the office of dead letters and works: that of the instance at `--url`, else over connections of this command, for which no
+ * instance has to run.
+ */
 export async function openOffice<Result>(
   options: GlobalOptions,
   work: (office: DeadLetterOffice, config: Config) => Promise<Result>,
 ): Promise<Result> {
   const { config } = await loadSettings(options);
+  if (options.url !== undefined) return work(createRemoteOffice(options.url, config.http.tokens), config);
   const { redis: at, queue: settings } = config;
   const clock = systemClock();
   const chart = compileChart(changeMessage);

@@ -220,6 +220,29 @@ describeWith(['redis'], 'dead letters by command and over HTTP', () => {
     await lettersLie(office(), 0);
   });
 
+  it('the commands by the address of an instance', async () => {
+    const [message = ''] = await letDie('11', '12', '13');
+    mend('11', '12');
+    const at = ['--url', running.url];
+    const [list, show, dry, wrong, away] = await Promise.all([
+      json<LetterList>('list', '--since', '1h', '--limit', '1', ...at),
+      cli('show', message, ...at),
+      cli('redrive', '--all', '--dry-run', ...at),
+      cli('redrive', '--all', '--reason', 'r'.repeat(501), '--yes', ...at),
+      cli('list', '--url', 'http://127.0.0.1:1'),
+    ]);
+    expect(list).toMatchObject({ total: 3, letters: [{ message }] });
+    expect(show.stdout).toContain('because    E_RECORD_INVALID');
+    expect([dry.code, dry.stdout]).toEqual([3, expect.stringContaining('2  redisCached')]);
+    expect([wrong.code, away.code]).toEqual([2, 69]);
+    const redriven = await cli('redrive', '--id', '11', '--reason', 'mended', '--yes', '--json', ...at);
+    expect(JSON.parse(redriven.stdout)).toMatchObject({ selected: 1, redriven: 1, remaining: 0 });
+    await lettersLie(office(), 2);
+    const discarded = await cli('discard', '--all', '--reason', 'enough', '--yes', '--json', ...at);
+    expect(JSON.parse(discarded.stdout)).toMatchObject({ discarded: 2, remaining: 0 });
+    await lettersLie(office(), 0);
+  });
+
   it('refuses over HTTP with 409 what died as often as is allowed', async () => {
     await letDie('10');
     for (let redrive = 1; redrive <= 5; redrive += 1) {
