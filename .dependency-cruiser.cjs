@@ -3,7 +3,7 @@
  * and reach the outside only through core/ports.ts; adapters implement ports; only the app and the package's entries
  * know both sides; server and cli sit on the app. test/unit/import-law.test.ts plants a violation of every rule.
  */
-const rooms = '^src/(ingest|pipeline|read|audit)/';
+const rooms = '^src/(ingest|pipeline|read|audit|dead-letters)/';
 const drivers =
   '(kafkajs|bullmq|ioredis|keyv|lru-cache|pg|undici|cockatiel|@bull-board|node-zookeeper-client|lz4-napi)';
 /** Roots of their own: the app, the entries of the package, the audit thread. They put adapters and rooms together. */

@@ -1,4 +1,5 @@
 import type { Cluster, Redis } from 'ioredis';
+import { DEAD_LETTER_FORMAT, type Settlement } from '../core/dead-letter.ts';
 import type { DeadLetter } from '../core/ports.ts';
 
 /**
@@ -8,7 +9,7 @@ import type { DeadLetter } from '../core/ports.ts';
  * job exists but not who holds its lock, so a stalled worker could overwrite its successor's data; this script checks.
  *
  * KEYS job, lock, audit outbox, dead-letter outbox · ARGV token, execution, data, number of audit entries, audit
- * entries …, dead letters … · returns `closed`, `repeated` (this execution had closed: a resent command) or `lost`.
+ * entries …, dead letters …, settlement · returns `closed`, `repeated` (this execution had closed: a resent command) or `lost`.
  */
 const CLOSE = `
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'lost' end
@@ -33,6 +34,8 @@ export interface QueueKeys {
   readonly lock: (id: string) => string;
   readonly auditOutbox: string;
   readonly deadOutbox: string;
+  /** Letters on their way to a Kafka topic. */
+  readonly deadKafkaOutbox: string;
 }
 
 /** @param prefix hash-tagged, e.g. `{cachewright}` · @param queue BullMQ's queue name */
@@ -42,6 +45,7 @@ export function queueKeys(prefix: string, queue: string): QueueKeys {
     lock: (id) => `${prefix}:${queue}:${id}:lock`,
     auditOutbox: `${prefix}:audit-outbox`,
     deadOutbox: `${prefix}:dead-outbox`,
+    deadKafkaOutbox: `${prefix}:dead-kafka-outbox`,
   };
 }
 
@@ -78,6 +82,8 @@ export interface ClosingScript {
     readonly data: string;
     readonly audit: readonly string[];
     readonly deadLetters: readonly DeadLetter[];
+    /** Letters whose redriven runs are final. */
+    readonly settled: readonly string[];
   }): Promise<'closed' | 'repeated' | 'lost'>;
   /** Sets a field of the job while the token holds its lock; `+1` counts it up. */
   note(job: string, token: string, field: 'progress' | 'begun' | 'passed', value: string): Promise<boolean>;
@@ -96,7 +102,7 @@ export function createClosingScript(redis: Redis | Cluster, keys: QueueKeys): Cl
   redis.defineCommand('cachewrightNote', { lua: NOTE });
   const scripted = redis as unknown as Scripted;
   return {
-    async close({ job, token, execution, data, audit, deadLetters }) {
+    async close({ job, token, execution, data, audit, deadLetters, settled }) {
       const reply = await scripted.cachewrightClose(
         4,
         keys.job(job),
@@ -109,6 +115,7 @@ export function createClosingScript(redis: Redis | Cluster, keys: QueueKeys): Cl
         String(audit.length),
         ...audit,
         ...deadLetters.map((letter) => JSON.stringify(letter)),
+        ...(settled.length > 0 ? [settlementOf(settled)] : []),
       );
       return reply === 'closed' || reply === 'repeated' ? reply : 'lost';
     },
@@ -137,4 +144,8 @@ export function createClosingScript(redis: Redis | Cluster, keys: QueueKeys): Cl
       };
     },
   };
+}
+
+function settlementOf(settled: readonly string[]): string {
+  return JSON.stringify({ format: DEAD_LETTER_FORMAT, settled } satisfies Settlement);
 }

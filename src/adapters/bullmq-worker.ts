@@ -196,10 +196,10 @@ async function executionOf(
       await script.note(id, token, 'passed', [...left.passed, number].join(' '));
     },
     split: (parts) => enqueue(parts),
-    async close({ rest, audit, deadLetters }) {
+    async close({ rest, audit, deadLetters, settled }) {
       clearTimeout(timer);
       const json = JSON.stringify(rest === null ? EMPTY : packChunk(rest));
-      return script.close({ job: id, token, execution: number, data: json, audit, deadLetters });
+      return script.close({ job: id, token, execution: number, data: json, audit, deadLetters, settled });
     },
   };
 }

@@ -11,7 +11,8 @@ export interface MessageToPublish {
   readonly key?: string | Buffer | null;
   /** Null: a tombstone. */
   readonly value: string | Buffer | null;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** Several of one name as a list. */
+  readonly headers?: Readonly<Record<string, string | Buffer | (string | Buffer)[]>>;
   /** Epoch milliseconds; the moment of sending when left out. */
   readonly timestampMs?: number;
 }

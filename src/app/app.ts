@@ -2,6 +2,8 @@ import type { Config } from '../config/schema.ts';
 import { reasonOf } from '../core/errors.ts';
 import { createServer, type HttpServer } from '../server/server.ts';
 import { type CacheGuard, startCacheGuard } from './cache-guard.ts';
+import type { DeadLetterDelivery } from '../dead-letters/deliver.ts';
+import { deadLetterDelivery } from './dead-letter-delivery.ts';
 import { type CachewrightEvents } from './events.ts';
 import { type KafkaIngest, startKafkaIngest } from './kafka-ingest.ts';
 import { checkRedisRoles } from './redis-roles.ts';
@@ -41,6 +43,7 @@ class RunningApp implements App {
   #worker: ReturnType<typeof buildWorker> | undefined;
   #kafka: KafkaIngest | undefined;
   #cacheGuard: CacheGuard | undefined;
+  #delivery: DeadLetterDelivery | undefined;
   #isAuditOpen = false;
   #isStarted = false;
   #closing: Promise<void> | undefined;
@@ -73,6 +76,8 @@ class RunningApp implements App {
       if (role === 'standby')
         parts.log.info({}, 'another process of this host writes the audit file; this one stands by');
       parts.mover.start();
+      this.#delivery = parts.config.kafka && deadLetterDelivery(parts, parts.config.kafka);
+      this.#delivery?.start();
       this.#worker = buildWorker(parts);
       await this.#worker.start();
     }
@@ -136,7 +141,9 @@ class RunningApp implements App {
     await step('the watch over the cache', this.#cacheGuard?.close(), 5_000);
     await step('ingest', this.#kafka?.close(), graceMs + 2_000);
     await step('the worker', this.#worker?.close(graceMs), graceMs + 6_000);
-    await step('dead letters', this.parts.mover.close(), 2_000);
+    await step('dead letters', parts.mover.close(), 2_000);
+    await step('the delivery of dead letters', this.#delivery?.close(), 2_000);
+    await step('the office of dead letters', parts.deadLetters.close(), 1_000);
     if (this.#isAuditOpen) await step('the audit', parts.audit.close(3_000), 5_000);
     await step('HTTP', this.#server?.close(), 2_000);
     await step(

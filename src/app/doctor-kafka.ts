@@ -1,5 +1,6 @@
 import { createKafkaLook, type SeenBroker, type SeenTopic } from '../adapters/kafka-look.ts';
 import type { KafkaConfig } from '../config/schema.ts';
+import { deadLetterTopicOf } from '../core/dead-letter.ts';
 import type { Log } from '../core/ports.ts';
 import { type Finding, found, ok } from './finding.ts';
 import { kafkaConnection } from './kafka-connection.ts';
@@ -12,15 +13,26 @@ export async function checkKafka(kafka: KafkaConfig, log: Log): Promise<readonly
   try {
     const { clusterId, brokers } = await look.cluster();
     const names = kafka.topics.map(({ name }) => name);
-    const topics = await look.topics(names);
+    const dead = deadTopicsOf(kafka);
+    const topics = await look.topics([...names, ...dead]);
     return [
       ok(CHECK, `cluster ${clusterId}: ${brokers.length} broker(s), ${versionsOf(brokers)}`),
       ...checkSeeds(kafka, brokers),
-      ...names.flatMap((name) => checkTopic(name, topics.get(name), brokers.length)),
+      ...names.flatMap((name) => checkTopic(name, topics.get(name), brokers.length, 'kafka.topics')),
+      ...dead.flatMap((name) =>
+        checkTopic(name, topics.get(name), brokers.length, 'kafka.deadLetters.topic'),
+      ),
     ];
   } finally {
     await look.close();
   }
+}
+
+/** Where dead letters go, if anywhere: they wait in their outbox until these topics are there. */
+function deadTopicsOf({ topics, deadLetters }: KafkaConfig): string[] {
+  if (deadLetters === undefined) return [];
+  const named = topics.map(({ name }) => deadLetterTopicOf(deadLetters.topic, { stream: `${name}-0` }));
+  return [...new Set(named)].filter((name) => name !== undefined);
 }
 
 function versionsOf(brokers: readonly SeenBroker[]): string {
@@ -36,12 +48,10 @@ function checkSeeds({ brokers: seeds, zookeeper }: KafkaConfig, brokers: readonl
   return [found(CHECK, text, `List several under \`kafka.brokers\`: ${others}.`)];
 }
 
-function checkTopic(name: string, topic: SeenTopic | undefined, brokers: number): Finding[] {
+function checkTopic(name: string, topic: SeenTopic | undefined, brokers: number, option: string): Finding[] {
   if (topic === undefined) {
     const create = `kafka-topics.sh --bootstrap-server … --create --topic ${name} --partitions 6`;
-    return [
-      found(CHECK, `topic ${name} does not exist`, `Create it (${create}), or correct \`kafka.topics\`.`),
-    ];
+    return [found(CHECK, `topic ${name} does not exist`, `Create it (${create}), or correct \`${option}\`.`)];
   }
   const { partitions, replicas, underReplicated, leaderless } = topic;
   const findings = [ok(CHECK, `topic ${name}: ${partitions} partition(s), ${replicas} replica(s)`)];

@@ -3,13 +3,14 @@ import { hostname } from 'node:os';
 import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
 import { createAuditThread } from '../adapters/audit-thread.ts';
 import { queueKeys } from '../adapters/bullmq-closing-script.ts';
-import { createDeadLetterMover } from '../adapters/bullmq-dead-letters.ts';
+import { createDeadLetterMover, type DeadLetterMoverOptions } from '../adapters/bullmq-dead-letters.ts';
 import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import { createInstances } from '../adapters/redis-instances.ts';
 import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
 import { createRedisTier } from '../adapters/redis-tier.ts';
 import type { Config } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
+import { deadLetterTopicOf } from '../core/dead-letter.ts';
 import type {
   ChunkQueue,
   Clock,
@@ -23,6 +24,7 @@ import { createSubmit } from '../ingest/submit.ts';
 import { createParse, type Parse } from '../pipeline/parse.ts';
 import { createReader } from '../read/reader.ts';
 import { openConnections } from './connections.ts';
+import { openDeadLetterOffice } from './dead-letter-office.ts';
 import { createEvents } from './events.ts';
 import { createLog } from './log.ts';
 import { compileMappings, compileServices } from './services.ts';
@@ -41,6 +43,12 @@ export function queuePrefix(config: Config): string {
 /** A name for this process that no other has: host, process, and a few letters for hosts that re-use process ids. */
 function instanceName(): string {
   return `${hostname()}-${process.pid}-${randomUUID().slice(0, 4)}`;
+}
+
+function kafkaOutboxOf({ kafka }: Config, outbox: string): DeadLetterMoverOptions['kafka'] {
+  const pattern = kafka?.deadLetters?.topic;
+  if (pattern === undefined) return undefined;
+  return { outbox, isFor: ({ origin }) => deadLetterTopicOf(pattern, origin) !== undefined };
 }
 
 /**
@@ -105,6 +113,23 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     connection: connections.blocking,
     prefix,
     outbox: keys.deadOutbox,
+    kafka: kafkaOutboxOf(config, keys.deadKafkaOutbox),
+    clock,
+    log,
+  });
+  const deadLetters = openDeadLetterOffice({
+    chart,
+    machine,
+    services,
+    mappingOf,
+    limits: { ...config.limits, ...limits },
+    redisTier,
+    effectTimeoutMs: config.worker.effectTimeoutMs,
+    redis: connections.queue,
+    prefix,
+    queueName: QUEUE,
+    queue,
+    maxRedrives: config.deadLetters.maxRedrives,
     clock,
     log,
   });
@@ -132,6 +157,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     submit,
     audit,
     mover,
+    deadLetters,
     instances,
     reader,
   };

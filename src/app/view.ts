@@ -74,6 +74,8 @@ export function createView(
           nowMs,
         }),
     },
+    deadLetters: parts.deadLetters,
+    redrivePerSecond: parts.config.deadLetters.redrivePerSecond,
     queues,
   };
 }

@@ -14,7 +14,8 @@ export function buildWorker(parts: Parts) {
     effectTimeoutMs: config.worker.effectTimeoutMs,
     onClosed: (closed) => {
       announce(events, log, config.log.messages, closed);
-      if (closed.runs.some((run) => run.state === 'rejected' || run.state === 'gaveUp')) mover.wake();
+      const hasDead = closed.runs.some((run) => run.state === 'rejected' || run.state === 'gaveUp');
+      if (hasDead || closed.execution.data.redrive > 0) mover.wake();
     },
   });
   return createChunkWorker(

@@ -34,8 +34,15 @@ function formatMessage(records: readonly AuditRecord[]): string {
   return [joined(title), ...records.flatMap(formatExecution)].join('\n');
 }
 
+/** What a person did with a dead letter is told as one line, with what the letter had died of. */
+const ACTIONS: ReadonlySet<string> = new Set(['redriven', 'discarded']);
+
 function formatExecution(record: AuditRecord): string[] {
   const { execution, worker, job, error, note } = record;
+  if (ACTIONS.has(record.state)) {
+    const died = error === null ? '' : `it had died of ${error.code}`;
+    return [`  ${joined([`${time(record.endedMs)} ${printable(note)}`, died, `job ${job}`])}`];
+  }
   const lines = [
     joined([`execution ${execution}`, worker === '' ? '' : `worker ${worker}`, `job ${job}`]),
     ...record.steps.map((step) => `  ${formatStep(step)}`),

@@ -18,7 +18,7 @@ export function instanceUrl({ http }: Pick<Config, 'http'>, given: string | unde
 }
 
 /**
- * Asks a running instance.
+ * Asks a running instance; with a body it is a POST.
  *
  * @throws `E_NOT_FOUND`, `E_UNAUTHORIZED`, or `E_UNREACHABLE` for what the instance itself cannot reach
  */
@@ -26,6 +26,7 @@ export async function askInstance(
   url: string | undefined,
   path: string,
   tokens: readonly string[],
+  { body, timeoutMs = TIMEOUT_MS }: { readonly body?: object; readonly timeoutMs?: number } = {},
 ): Promise<InstanceAnswer> {
   if (url === undefined) return { kind: 'nobody', reason: 'its port is not known' };
   const [token] = tokens;
@@ -33,9 +34,13 @@ export async function askInstance(
   let text: string;
   try {
     response = await fetch(`${url}${path}`, {
-      headers: { ...(token !== undefined && { authorization: `Bearer ${token}` }) },
+      headers: {
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }),
       redirect: 'error',
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     text = await response.text();
   } catch (thrown) {
@@ -70,6 +75,9 @@ function problemOf(text: string): Problem | undefined {
 function errorOf(url: string, status: number, { title, detail }: Problem): CachewrightError {
   if (title === 'E_NOT_FOUND') return fail('E_NOT_FOUND', { what: detail.replace(/ is not there\.$/, '') });
   if (title === 'E_UNAUTHORIZED') return fail('E_UNAUTHORIZED');
+  // What the instance refuses was asked for wrongly; its own words say what to do.
+  if (title === 'E_REDRIVE_LIMIT' || title === 'E_REQUEST_INVALID')
+    return fail('E_USAGE', { reason: detail });
   if (status === 503)
     return fail('E_UNREACHABLE', { what: `What ${url} needs`, reason: `${title}: ${detail}` });
   return fail('E_UNEXPECTED', { what: `${url} answered ${status} ${title}: ${detail}` });

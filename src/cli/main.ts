@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { readUrl } from './command.ts';
 import { addDataCommands } from './data-commands.ts';
+import { addDeadCommands } from './dead-commands.ts';
 import { complain, EXIT, hushBrokenPipes } from './output.ts';
 import { addServiceCommands } from './service-commands.ts';
 
@@ -39,6 +40,7 @@ export function createProgram(): Command {
     .exitOverride();
   addServiceCommands(program);
   addDataCommands(program);
+  addDeadCommands(program);
   return program.addHelpText('after', CLOSING_WORDS);
 }
 

@@ -43,6 +43,15 @@ function kafkaRules(kafka: KafkaConfig, services: readonly string[]): Broken[] {
     const message = `allowed is at most a third of kafka.sessionTimeoutMs, which is ${most}`;
     broken.push(rule(['kafka', 'heartbeatMs'], [['kafka', 'sessionTimeoutMs']], message));
   }
+  const { deadLetters } = kafka;
+  if (deadLetters !== undefined) {
+    const names = kafka.topics.map(({ name }) => name);
+    const looped = names.find((name) => names.includes(deadLetters.topic.replaceAll('{topic}', name)));
+    if (looped !== undefined) {
+      const message = 'a topic that is read cannot take the dead letters: each would be read and die again';
+      broken.push(rule(['kafka', 'deadLetters', 'topic'], [['kafka', 'topics']], message));
+    }
+  }
   kafka.topics.forEach((topic, index) => {
     const at = ['kafka', 'topics', index];
     if (kafka.topics.findIndex(({ name }) => name === topic.name) !== index) {

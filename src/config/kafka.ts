@@ -110,6 +110,20 @@ const sasl = section(
   'Log-in at the brokers.',
 );
 
+const DEAD_TOPIC = 'the name of a topic; `{topic}` stands for that of the message';
+
+const deadLetters = section(
+  {
+    topic: checkedText(
+      'Topic of the dead letters; it must exist. With `{topic}` each topic has its own, and letters of posted changes and files, which came from none, stay in their queue only.',
+      DEAD_TOPIC,
+      (value) =>
+        /^(?:[A-Za-z0-9._-]|\{topic\}){1,249}$/.test(value) ? undefined : `allowed is ${DEAD_TOPIC}`,
+    ).prefault('{topic}.dlq'),
+  },
+  'Delivers dead letters to Kafka as well (acks=all, at least once): original key, value and headers, and `__connect.errors.*` headers. They lie in the queue `dead-letters` all the same. Needs the role `worker`.',
+);
+
 export const kafka = section(
   {
     brokers: list(
@@ -146,6 +160,7 @@ export const kafka = section(
       ['earliest', 'committed'],
       'What to do when the mark in Redis is missing although the group has committed offsets: `earliest` reads everything again and loses nothing; `committed` trusts Kafka and loses what was committed but lost with Redis.',
     ).default('earliest'),
+    deadLetters: maybe(deadLetters),
     partitionsConcurrently: integer(
       { min: 1, max: 256 },
       'Partitions handed over at once. More hides the latency of Redis; each holds one batch of messages in memory.',

@@ -190,6 +190,20 @@ const log = section(
   'The log, on stderr.',
 );
 
+const deadLetters = section(
+  {
+    maxRedrives: integer(
+      { min: 1, max: 1_000 },
+      'How often a message may be redriven before a person has to insist (`--force`): what dies each time has another cause than the one that was mended.',
+    ).default(5),
+    redrivePerSecond: integer(
+      { min: 0, max: 1_000_000 },
+      'Messages a redrive puts into the queue per second, unless it is told otherwise; 0: no limit. All of them are fetched again: faster means more load on the sources, beside what their own limits allow.',
+    ).default(1_000),
+  },
+  'Redriving messages that were rejected or given up.',
+);
+
 const roles = list(
   oneOf(['ingest', 'worker', 'api'], 'A role.'),
   'What this process does: take messages in, work on them, answer HTTP.',
@@ -205,6 +219,7 @@ const sections = z.strictObject({
   audit: audit.prefault({}),
   http: http.prefault({}),
   worker: worker.prefault({}),
+  deadLetters: deadLetters.prefault({}),
   log: log.prefault({}),
   roles,
   services: services.default({}),

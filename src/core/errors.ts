@@ -69,12 +69,12 @@ export const catalogue = {
   E_MESSAGE_INVALID: entry(
     'reject',
     "The message does not match its service's schema: {issues}.",
-    'Mend the producer, or the `message` schema of the service.',
+    'Mend the producer, or the `message` schema of the service and redrive: `cachewright dead redrive`.',
   ),
   E_DECODE_FAILED: entry(
     'reject',
     'The decode function of topic {topic} failed: {reason}.',
-    'Mend the function; the original bytes are in the dead letter.',
+    'Mend the function, then redrive: `cachewright dead redrive`; the original bytes are in the dead letter.',
   ),
   E_SERVICE_MISSING: entry(
     'reject',
@@ -84,7 +84,7 @@ export const catalogue = {
   E_SERVICE_UNKNOWN: entry(
     'reject',
     'No service {service} is configured.',
-    'Add it under `services`, then send the message again.',
+    'Add it under `services`, then redrive its dead letters: `cachewright dead redrive`.',
   ),
   E_ID_MISSING: entry(
     'reject',
@@ -120,7 +120,7 @@ export const catalogue = {
   E_VERSION_RULE_CHANGED: entry(
     'reject',
     'The stored fence of {key} has versions of kind {stored}, the service now says {kind}; these cannot be compared.',
-    'Put the old rule back; or look with `cachewright fence show SERVICE ID`, begin anew with `cachewright fence reset SERVICE ID --reason …`, and send the message again.',
+    'Put the old rule back; or look with `cachewright fence show SERVICE ID`, begin anew with `cachewright fence reset SERVICE ID --reason …`, then redrive: `cachewright dead redrive`.',
   ),
   // Fetching
   E_FETCH_FAILED: entry(
@@ -181,7 +181,7 @@ export const catalogue = {
   E_WAITED_TOO_LONG: entry(
     'defect',
     'The run waited for {service} since {since}, longer than its horizon of {horizonMs} ms.',
-    'Mend the source and send the message again.',
+    'Mend the source, then redrive: `cachewright dead redrive`.',
   ),
   // Tiers
   E_LOCAL_MISMATCH: entry(
@@ -197,7 +197,7 @@ export const catalogue = {
   E_REDIS_WRITE: entry(
     'retry',
     'Redis refused to write {key}: {reason}.',
-    'Another program may use this key for another type; mend that and send the message again.',
+    'Another program may use this key for another type; mend that. The run is retried; if it gave up, redrive it: `cachewright dead redrive`.',
   ),
   E_REDIS_READ: entry('retry', 'Redis did not answer: {reason}.', 'Look at Redis; the run is retried.'),
   E_FENCE_CHANGED: entry(
@@ -220,17 +220,17 @@ export const catalogue = {
   E_OUTCOMES_MISSING: entry(
     'defect',
     'The effect {effect} gave {got} outcomes for {runs} runs.',
-    'This is a bug in the effect: report it; send the messages again afterwards.',
+    'This is a bug in the effect: report it; redrive the messages afterwards: `cachewright dead redrive`.',
   ),
   E_EVENT_UNKNOWN: entry(
     'defect',
     'The state {state} does not know the event {event}.',
-    'This is a bug in an effect or the chart: report it; send the messages again afterwards.',
+    'This is a bug in an effect or the chart: report it; redrive the messages afterwards: `cachewright dead redrive`.',
   ),
   E_WORKER_KILLED: entry(
     'defect',
     'This message was alone in its job when {executions} executions in a row died with their process.',
-    'Look at the schema, decode or source function it goes through; send it again when mended.',
+    'Look at the schema, decode or source function it goes through; redrive it when mended: `cachewright dead redrive`.',
   ),
   E_JOB_FAILED: entry(
     'defect',
@@ -258,6 +258,12 @@ export const catalogue = {
     'wait',
     'This {what} has format {format}; this program knows {known}.',
     'Nothing, during an upgrade: newer workers take it. Else upgrade.',
+  ),
+  // Dead letters
+  E_REDRIVE_LIMIT: entry(
+    'refuse',
+    '{count} dead letter(s) were redriven as often as is allowed ({max}) and died again, {message} among them of {error}.',
+    'Look at why (`cachewright dead show`), mend it, then insist with `--force` (`"force": true` over HTTP), or discard them.',
   ),
   // Ingest and HTTP
   E_TOPIC_MISSING: entry(

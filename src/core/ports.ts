@@ -3,9 +3,10 @@
  */
 import type { Bytes, Header, Operation, Origin } from './change.ts';
 import type { ChunkData } from './chunk.ts';
+import type { Redriving } from './dead-letter.ts';
 import type { CachewrightError } from './errors.ts';
 import type { Version } from './service.ts';
-import type { AuditRecord } from './trail.ts';
+import type { AuditEntry, AuditRecord } from './trail.ts';
 
 /** Wall clock and timers, so that tests and the simulation own time. */
 export interface Clock {
@@ -246,11 +247,49 @@ export interface DeadLetter {
   /** `rejected` or `gaveUp`. */
   readonly state: string;
   readonly error: { readonly code: string; readonly message: string; readonly next: string };
+  /** The effect it died in (`parse`, `fetch` …); '' when it killed its worker; not there in format 1. */
+  readonly stage?: string;
   readonly attempts: number;
   readonly firstFailedMs: number;
   readonly diedMs: number;
   readonly job: string;
   readonly execution: number;
+}
+
+/** A letter where it lies, with the redrive that is under way. */
+export interface StoredLetter {
+  /** See `letterId`. */
+  readonly id: string;
+  readonly letter: DeadLetter;
+  readonly redriving: Redriving | null;
+}
+
+/** Where dead letters lie. */
+export interface DeadLetterBox {
+  /** Ids of all letters, the oldest first. */
+  ids(): Promise<string[]>;
+  /** In the order of the ids; undefined where a letter is gone. */
+  read(ids: readonly string[]): Promise<(StoredLetter | undefined)[]>;
+  /** Writes down who redrives letters; those that are gone stay gone. */
+  mark(ids: readonly string[], redriving: Redriving): Promise<void>;
+  /** Removes letters for good: one that a slow mover still has in hand does not come back. Returns how many were there. */
+  remove(ids: readonly string[]): Promise<number>;
+  /** Of these chunks of the queue, those that are not finished. */
+  openJobs(jobs: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Appends to the audit outbox. */
+  record(entries: readonly AuditEntry[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Where letters are delivered beside their queue: a Kafka topic. */
+export interface DeadLetterTopic {
+  /**
+   * One outcome per letter: null once all in-sync replicas have it, else why this letter alone was not taken.
+   *
+   * @throws what concerns all: the brokers cannot be reached
+   */
+  deliver(letters: readonly DeadLetter[]): Promise<(CachewrightError | null)[]>;
+  close(): Promise<void>;
 }
 
 /** One pick-up of a job by a worker, as the pipeline sees it. */
@@ -292,6 +331,8 @@ export interface Closing {
   /** JSON of {@link AuditEntry} values: the execution's own, and one for each predecessor that died. */
   readonly audit: readonly string[];
   readonly deadLetters: readonly DeadLetter[];
+  /** Ids of the letters whose redriven runs are final now: they leave the dead letters. */
+  readonly settled: readonly string[];
 }
 
 /** How an execution ends for the queue, after its closing. */

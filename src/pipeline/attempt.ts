@@ -7,7 +7,7 @@ import type { Run } from '../core/run.ts';
 import type { AuditEntry } from '../core/trail.ts';
 import { auditEntryOf, lostEntryOf } from './audit-entry.ts';
 import { createSuspectGate, halvesOf, judge } from './crash-loop.ts';
-import { deadLetterOf } from './dead-letter.ts';
+import { deadLetterOf, settledBy } from './dead-letter.ts';
 import type { Executor } from './executor.ts';
 import { createLeaveToNewer, newerThan } from './leave-to-newer.ts';
 import type { Parse } from './parse.ts';
@@ -111,6 +111,7 @@ async function close(
     deadLetters: runs
       .filter((run) => run.state === 'rejected' || run.state === 'gaveUp')
       .map((run) => deadLetterOf(execution, run, endedMs)),
+    settled: settledBy(execution, runs),
   } satisfies Closing);
   if (closed === 'lost') {
     options.log.warn(
@@ -188,6 +189,7 @@ async function splitUp(
     rest: null,
     audit: lostEntriesOf(execution, runs, nowMs).map((entry) => JSON.stringify(entry)),
     deadLetters: [],
+    settled: [],
   });
   if (closed === 'lost') return { kind: 'handBack' };
   return { kind: 'done', summary: { chunk: execution.name, splitInto: parts.map((part) => part.name) } };

@@ -1,9 +1,7 @@
+import { DEAD_LETTER_FORMAT, letterId } from '../core/dead-letter.ts';
 import { fail } from '../core/errors.ts';
 import type { DeadLetter, Execution } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
-
-/** Bumped when the layout of {@link DeadLetter} changes. */
-export const DEAD_LETTER_FORMAT = 1;
 
 /** The letter of a run that ended `rejected` or `gaveUp`: the original bytes, and why. */
 export function deadLetterOf(execution: Execution, run: Run, nowMs: number): DeadLetter {
@@ -22,10 +20,22 @@ export function deadLetterOf(execution: Execution, run: Run, nowMs: number): Dea
     cacheKey: run.change?.key ?? '',
     state: run.state,
     error: { code: error.code, message: error.message, next: error.next },
+    stage: run.trail.step?.effect ?? '',
     attempts: run.attempts,
     firstFailedMs: run.sinceMs === 0 ? nowMs : run.sinceMs,
     diedMs: nowMs,
     job: execution.job,
     execution: execution.execution,
   };
+}
+
+const NONE: readonly string[] = [];
+
+/** The letters that the final runs of a redriven chunk came from. */
+export function settledBy({ data }: Execution, runs: readonly Run[]): readonly string[] {
+  if (data.redrive === 0) return NONE;
+  const redrive = data.redrive - 1;
+  return runs
+    .filter((run) => run.dueMs === 0)
+    .map((run) => letterId({ message: run.id, origin: run.message.origin, redrive }));
 }

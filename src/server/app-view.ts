@@ -1,4 +1,5 @@
 import type { Message } from '../core/change.ts';
+import type { DeadLetterOffice } from '../core/dead-letter.ts';
 import type { CachewrightError } from '../core/errors.ts';
 import type { AuditQuery } from '../core/ports.ts';
 import type { AuditRecord } from '../core/trail.ts';
@@ -41,5 +42,8 @@ export interface AppView {
     /** Returns the fence that was taken away. @throws E_NOT_FOUND when there is none, E_FENCE_IN_USE, E_REDIS_READ, E_UNREACHABLE */
     reset(service: string, id: string, reason: string): Promise<object>;
   };
+  readonly deadLetters: DeadLetterOffice;
+  /** How fast a redrive goes that does not say, messages a second. */
+  readonly redrivePerSecond: number;
   readonly queues: readonly BoardQueue[];
 }

@@ -6,6 +6,7 @@ import type { AppView } from './app-view.ts';
 import { boardRoutes } from './board.ts';
 import { changeRoutes } from './changes.ts';
 import { fenceRoutes } from './fences.ts';
+import { deadLetterRoutes } from './dead-letters.ts';
 import { healthRoutes } from './health.ts';
 import { sendProblem, statusOf } from './problem.ts';
 import { recordRoutes } from './records.ts';
@@ -28,7 +29,13 @@ export interface HttpServer {
 
 /** The HTTP side of the app. Without tokens it serves the loopback only (the configuration refuses anything else). */
 export async function createServer(options: ServerOptions, app: AppView, log: Log): Promise<HttpServer> {
-  const server = fastify({ logger: false, bodyLimit: options.maxBodyBytes, forceCloseConnections: true });
+  const server = fastify({
+    logger: false,
+    bodyLimit: options.maxBodyBytes,
+    forceCloseConnections: true,
+    // Topics have names of up to 249 characters, and message ids begin with them.
+    routerOptions: { maxParamLength: 1_000 },
+  });
   guardAccess(server, options.tokens);
   answerErrors(server, options.maxBodyBytes, log);
   healthRoutes(server, app);
@@ -36,6 +43,7 @@ export async function createServer(options: ServerOptions, app: AppView, log: Lo
   changeRoutes(server, app, options.maxBodyBytes);
   trailRoutes(server, app);
   fenceRoutes(server, app);
+  deadLetterRoutes(server, app);
   await boardRoutes(server, app.queues);
   let url = '';
   return {

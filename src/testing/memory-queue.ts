@@ -1,4 +1,5 @@
 import type { ChunkData } from '../core/chunk.ts';
+import { letterId } from '../core/dead-letter.ts';
 import type {
   AuditStore,
   ChunkQueue,
@@ -93,6 +94,10 @@ export function createMemoryQueue({ clock, audit, deadLetters }: MemoryQueueOpti
         if (closing.rest === null) jobs.delete(job.id);
         else job.data = closing.rest;
         deadLetters.push(...closing.deadLetters);
+        for (const id of closing.settled) {
+          const at = deadLetters.findIndex((letter) => letterId(letter) === id);
+          if (at !== -1) deadLetters.splice(at, 1);
+        }
         await audit.append(
           OUTBOX,
           closing.audit.map((json) => ({ id: `${(entries += 1)}-0`, json })),

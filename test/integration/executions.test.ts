@@ -156,6 +156,7 @@ describeWith(['redis'], 'an execution of a job', () => {
       data: '{"format":1,"positions":[]}',
       audit: ['{}'],
       deadLetters: [],
+      settled: [],
     };
     await pipeline.redis.set(pipeline.keys.lock('locked'), 'mine');
     expect(await script.close({ ...closing, token: 'zombie' })).toBe('lost');

@@ -8,7 +8,7 @@ import { CHUNK_FORMAT } from '../../src/core/chunk.ts';
 import { fail } from '../../src/core/errors.ts';
 import type { DeadLetter, Execution, FetchOutcome, Mark } from '../../src/core/ports.ts';
 import { AUDIT_FORMAT, type AuditEntry } from '../../src/core/trail.ts';
-import { DEAD_LETTER_FORMAT } from '../../src/pipeline/dead-letter.ts';
+import { DEAD_LETTER_FORMAT } from '../../src/core/dead-letter.ts';
 import { silentLog } from '../../src/testing/paths.ts';
 import { formOf, golden, goldenFile, goldenFormats } from '../support/golden.ts';
 import { rememberingLog } from '../support/ingest.ts';
@@ -180,6 +180,7 @@ describeWith(['redis'], 'formats in Redis', () => {
         connection: blocking,
         prefix,
         outbox: keys.deadOutbox,
+        kafka: undefined,
         clock,
         log,
       });

@@ -222,6 +222,14 @@ describe('a rule between options', () => {
   const rule = { from: 'record', field: 'v', kind: 'counter' };
   it.each([
     ['kafka.brokers', { kafka: { topics: ['t'] } }],
+    [
+      'kafka.deadLetters.topic',
+      { kafka: { brokers: ['a:1'], topics: ['t', 't.dlq'], deadLetters: { topic: '{topic}.dlq' } } },
+    ],
+    [
+      'kafka.deadLetters.topic',
+      { kafka: { brokers: ['a:1'], topics: ['t'], deadLetters: { topic: '{tpic}' } } },
+    ],
     ['kafka.heartbeatMs', { kafka: { brokers: ['a:1'], topics: ['t'], heartbeatMs: '4s' } }],
     ['kafka.topics[1]', { kafka: { brokers: ['a:1'], topics: ['t', { name: 't' }] } }],
     [

@@ -8,7 +8,7 @@ import { auditRecordOf, readAuditEntry } from '../../src/core/audit-records.ts';
 import { type AuditEntry, AUDIT_FORMAT } from '../../src/core/trail.ts';
 import { type StoredChunk, unpackChunk } from '../../src/core/packed-chunk.ts';
 import { originalForm } from '../../src/core/service.ts';
-import { DEAD_LETTER_FORMAT } from '../../src/pipeline/dead-letter.ts';
+import { DEAD_LETTER_FORMAT } from '../../src/core/dead-letter.ts';
 import { createParse } from '../../src/pipeline/parse.ts';
 import { type Resting, restOf, runsOfChunk } from '../../src/pipeline/runs-of-chunk.ts';
 import { productionChart } from '../../src/testing/paths.ts';
