@@ -41,7 +41,8 @@ describeWith(['redis'], 'ingest and a Redis that forgets, refuses or is away', (
       0,
       texts.map((text) => ({ value: Buffer.from(text), key: null, headers: [], timestampMs: 1 })),
     );
-  const aSource = (): ChangeSource => createMemorySource({ cluster, groupId: 'g', topics: ['t'], clock });
+  const aSource = (more: { isAlone?: boolean } = {}): ChangeSource =>
+    createMemorySource({ cluster, groupId: 'g', topics: ['t'], clock, ...more });
   const start = async (
     more: Partial<Pick<IngestOptions, 'redisUrl' | 'limits' | 'onMissingMark' | 'gauges' | 'source'>> = {},
   ) => {
@@ -291,15 +292,19 @@ describeWith(['redis'], 'ingest and a Redis that forgets, refuses or is away', (
     append(...values(4));
     const held = Promise.withResolvers<void>();
     const commits: string[] = [];
-    const zombieSource = tapped((batch) => ({
-      ...batch,
-      records: batch.records.slice(0, 2),
-      heartbeat: () => Promise.resolve(),
-      commit: async (offset) => {
-        commits.push(offset);
-        await batch.commit(offset);
-      },
-    }));
+    // The group has given it up, and it does not know.
+    const zombieSource = tapped(
+      (batch) => ({
+        ...batch,
+        records: batch.records.slice(0, 2),
+        heartbeat: () => Promise.resolve(),
+        commit: async (offset) => {
+          commits.push(offset);
+          await batch.commit(offset);
+        },
+      }),
+      aSource({ isAlone: true }),
+    );
     const zombie = await start({ source: zombieSource, gauges: [blockedUntil(held.promise)] });
     await waitFor(async () => (await server.ask(`EXISTS ${MARK}`)).includes(':1'), {
       what: 'the zombie to have taken the partition',
@@ -341,8 +346,7 @@ describeWith(['redis'], 'ingest and a Redis that forgets, refuses or is away', (
   });
 
   /** A source whose batches are changed on their way to the hand-off. */
-  function tapped(change: (batch: SourceBatch) => SourceBatch): ChangeSource {
-    const source = aSource();
+  function tapped(change: (batch: SourceBatch) => SourceBatch, source = aSource()): ChangeSource {
     return new Proxy(source, {
       get(target, name) {
         if (name === 'start')
