@@ -117,6 +117,9 @@ function build(
   const consumer = kafka.consumer({
     groupId: options.groupId,
     sessionTimeout: options.sessionTimeoutMs ?? 10_000,
+    // The whole group waits so long for a member that beats and does not join anew (kafkajs: a minute). Our handlers leave
+    // at their next heartbeat; one that cannot is safely taken for dead: its mark does not move any more.
+    rebalanceTimeout: options.sessionTimeoutMs ?? 10_000,
     heartbeatInterval: options.heartbeatMs ?? 2_000,
     maxBytesPerPartition: options.maxBytesPerPartition ?? 1_048_576,
     maxBytes: options.maxBytes ?? 10_485_760,

@@ -55,7 +55,13 @@ export async function startKafkaIngest(
       events.emit('ingest', { stream: `${topic}-${partition}`, what: kind, detail: JSON.stringify(detail) });
     },
   });
-  const watch = createStallWatch({ source, clock, log });
+  const watch = createStallWatch({
+    source,
+    onRestart: ({ topic, partition }, reason) =>
+      events.emit('ingest', { stream: `${topic}-${partition}`, what: 'restarted', detail: reason }),
+    clock,
+    log,
+  });
   const stopWatch = new AbortController();
   const closeAll = async (): Promise<void> => {
     stopWatch.abort();

@@ -14,6 +14,8 @@ export interface StallWatchOptions {
    * rebalances the whole group, so each one in a row doubles it for that partition, up to 15 minutes. @defaultValue 60_000
    */
   readonly patienceMs?: number;
+  /** Told of every restart, for counters. */
+  readonly onRestart?: (position: SourcePosition, reason: string) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -52,17 +54,18 @@ export function createStallWatch(options: StallWatchOptions): StallWatch {
           sinceMs: nowMs,
           patienceMs: Math.min(MAX_PATIENCE_MS, before.patienceMs * 2),
         });
-        return restart(name, nowMs - before.sinceMs);
+        return restart(position, nowMs - before.sinceMs);
       }
     }
     return '';
   };
-  const restart = async (name: string, stoodMs: number): Promise<string> => {
+  const restart = async (position: SourcePosition, stoodMs: number): Promise<string> => {
     // Whoever else stood still begins anew with the consumer: else the next look would restart that one as well.
     const nowMs = clock.now();
     for (const [other, state] of watched) watched.set(other, { ...state, sinceMs: nowMs });
-    const reason = `${name} has unread messages and has not moved for ${Math.round(stoodMs / 1_000)} s`;
+    const reason = `${position.topic}/${position.partition} has unread messages and has not moved for ${Math.round(stoodMs / 1_000)} s`;
     log.error({ reason }, 'restarting the consumer');
+    options.onRestart?.(position, reason);
     await source.restart(reason);
     return reason;
   };

@@ -127,8 +127,20 @@ async function close(
 /** The execution's own entry, and one for each predecessor that died without closing. */
 function auditOf(execution: Execution, runs: readonly Run[], startedMs: number, endedMs: number): string[] {
   const entries = lostEntriesOf(execution, runs, startedMs);
-  if (runs.length > 0) entries.push(auditEntryOf(execution, runs, startedMs, endedMs));
+  const told =
+    execution.data.waiting === undefined ? runs : runs.filter((run) => !isSameWait(execution.data, run));
+  if (told.length > 0) entries.push(auditEntryOf(execution, told, startedMs, endedMs));
   return entries.map((entry) => JSON.stringify(entry));
+}
+
+/**
+ * A run that waits without fault looks again and again whether it may go on, for an hour if it must. Its first look is on
+ * record, and so is its last: those in between found nothing new.
+ */
+function isSameWait({ waiting }: ChunkData, run: Run): boolean {
+  const before = waiting?.[run.place];
+  if (before === undefined || run.dueMs === 0 || !run.waitsFree) return false;
+  return before.attempts === run.attempts && before.error === (run.error?.code ?? '');
 }
 
 function lostEntriesOf(execution: Execution, runs: readonly Run[], nowMs: number): AuditEntry[] {

@@ -4,7 +4,8 @@ import { registerKafkaCodec } from '../../src/adapters/kafka-codecs.ts';
 import { createKafkaProducer } from '../../src/adapters/kafka-producer.ts';
 import { createKafkaSource } from '../../src/adapters/kafka-source.ts';
 import { asError } from '../../src/core/errors.ts';
-import type { ChangeSource, SourceBatch } from '../../src/core/ports.ts';
+import type { BatchHandler, ChangeSource, SourceBatch } from '../../src/core/ports.ts';
+import type { Gauge } from '../../src/ingest/back-pressure.ts';
 import { createStallWatch } from '../../src/ingest/stall-watch.ts';
 import { silentLog } from '../../src/testing/paths.ts';
 import { clock, type Ingest, openQueue, rememberingLog, startIngest, values } from '../support/ingest.ts';
@@ -21,7 +22,7 @@ describeWith(['kafka', 'redis'], 'ingest from Kafka', () => {
   let running: Ingest[];
   let topic = '';
   let groupId = '';
-  let start: (more?: { kafka?: object; source?: ChangeSource }) => Promise<Ingest>;
+  let start: (more?: { kafka?: object; source?: ChangeSource; gauges?: readonly Gauge[] }) => Promise<Ingest>;
 
   beforeEach(async () => {
     kafka = await sharedKafka();
@@ -33,12 +34,13 @@ describeWith(['kafka', 'redis'], 'ingest from Kafka', () => {
     producer = await produceTo(kafka.brokers);
     queue = openQueue(url, prefix);
     running = [];
-    start = async ({ kafka: more = {}, source } = {}) => {
+    start = async ({ kafka: more = {}, source, gauges = [] } = {}) => {
       const settings = { brokers: kafka.brokers, topics: [topic], groupId, ...more };
       const ingest = await startIngest({
         redisUrl: url,
         prefix,
         kafka: settings,
+        gauges,
         ...(source !== undefined && { source }),
       });
       running.push(ingest);
@@ -58,6 +60,24 @@ describeWith(['kafka', 'redis'], 'ingest from Kafka', () => {
       texts.map((text) => ({ value: Buffer.from(text) })),
       compression,
     );
+  /** A source with something on the way of its batches to the hand-off. */
+  const around = (step: (batch: SourceBatch, handler: BatchHandler) => Promise<void>): ChangeSource => {
+    const source = createKafkaSource({
+      brokers: kafka.brokers,
+      topics: [topic],
+      groupId,
+      sessionTimeoutMs: 6_000,
+      clock,
+      log: silentLog,
+    });
+    return new Proxy(source, {
+      get(target, name) {
+        if (name === 'start') return (handler: BatchHandler) => target.start((batch) => step(batch, handler));
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  };
   const texts = async (count: number) => (await queue.waitForMessages(count)).map(({ value }) => value);
 
   it.each([
@@ -158,36 +178,16 @@ describeWith(['kafka', 'redis'], 'ingest from Kafka', () => {
   it('leaves a zombie without harm: evicted by the group, its mark does not move and its commit is refused', async () => {
     await send(values(5));
     const held = Promise.withResolvers<void>();
-    const zombieSource = createKafkaSource({
-      brokers: kafka.brokers,
-      topics: [topic],
-      groupId,
-      sessionTimeoutMs: 6_000,
-      clock,
-      log: silentLog,
-    });
     let isHeld = false;
     // What a blocked event loop does: no heartbeats, and then it goes on as if nothing had happened.
-    const frozen = async (
-      batch: SourceBatch,
-      handler: (batch: SourceBatch) => Promise<void>,
-    ): Promise<void> => {
+    const frozen = around(async (batch, handler) => {
       if (!isHeld) {
         isHeld = true;
         await held.promise;
       }
       await handler({ ...batch, heartbeat: () => Promise.resolve() });
-    };
-    const tapped = new Proxy(zombieSource, {
-      get(target, name) {
-        if (name === 'start')
-          return (handler: (batch: SourceBatch) => Promise<void>) =>
-            target.start((batch) => frozen(batch, handler));
-        const value: unknown = Reflect.get(target, name);
-        return typeof value === 'function' ? value.bind(target) : value;
-      },
     });
-    const zombie = await start({ source: tapped });
+    const zombie = await start({ source: frozen });
     await waitFor(() => isHeld, { what: 'the zombie to freeze' });
     const owner = await start();
     expect(await texts(5)).toEqual(values(5));
@@ -204,6 +204,103 @@ describeWith(['kafka', 'redis'], 'ingest from Kafka', () => {
       timeoutMs: 30_000,
     });
     expect([...owner.decisions(), ...zombie.decisions()]).toEqual([]);
+  });
+
+  it('builds a consumer anew that ended for good by a TypeError inside kafkajs, and loses nothing', async () => {
+    await send(values(5));
+    const log = rememberingLog();
+    let thrown = 0;
+    // Its own line about the join, written from the depth of its consumer group.
+    const breaking = (fields: object, message: string): void => {
+      log.debug(fields, message);
+      if (!message.includes('has joined the group') || thrown > 0) return;
+      thrown += 1;
+      throw new TypeError('planted');
+    };
+    const source = createKafkaSource({
+      brokers: kafka.brokers,
+      topics: [topic],
+      groupId,
+      sessionTimeoutMs: 6_000, // kafkajs does not leave the group then
+      clock,
+      log: { ...log, debug: breaking },
+    });
+    await start({ source });
+    expect(await texts(5)).toEqual(values(5));
+    expect(thrown).toBe(1);
+    const rebuilt = log.lines.filter(({ message }) => message.includes('is built anew'));
+    expect(rebuilt[0]).toMatchObject({ level: 'error', message: expect.stringContaining('planted') });
+    await waitFor(() => source.isHealthy().healthy, { what: 'the health to return', timeoutMs: 30_000 });
+  });
+
+  it('gives partitions away in the middle of a batch that waits, and both go on without a loss', async () => {
+    await send(values(20), 0);
+    await send(values(20, 'w'), 1);
+    let level = 1;
+    const gauge = { name: 'held', high: 0, low: 0, read: () => Promise.resolve(level) };
+    const first = await start({ gauges: [gauge] });
+    await waitFor(() => first.events.filter(({ kind }) => kind === 'waiting').length >= 2, {
+      what: 'both of its batches to wait',
+      timeoutMs: 30_000,
+    });
+    const second = await start();
+    const own = () => second.source.assignments().flatMap(({ partitions }) => partitions);
+    await waitFor(() => own().length === 1, { what: 'the second one to get a partition', timeoutMs: 30_000 });
+    // The second is not held up by what the first waits for.
+    expect(await texts(20)).toEqual(values(20, own()[0] === 0 ? 'v' : 'w'));
+    level = 0;
+    expect(await texts(40)).toEqual([...values(20), ...values(20, 'w')]);
+    expect([...first.decisions(), ...second.decisions()]).toEqual([]);
+  });
+
+  it('goes on behind its mark when the commit was lost, without a message twice', async () => {
+    await send(values(5));
+    const lost = around((batch, handler) =>
+      handler({ ...batch, commit: () => Promise.reject(new Error('lost')) }),
+    );
+    const first = await start({ source: lost });
+    expect(await texts(5)).toEqual(values(5));
+    await first.stop();
+    running.pop();
+    const second = await start();
+    await send(values(5, 'v', 5));
+    expect(await texts(10)).toEqual(values(10));
+    const committed = () => second.source.partition(topic, 0).committed();
+    await waitFor(async () => (await committed()) === '10', { what: 'the commit', timeoutMs: 30_000 });
+    expect(await queue.seen()).toHaveLength(10);
+    expect(second.decisions()).toEqual([]);
+  });
+
+  it('restarts a consumer that has unread messages and does not move, and says why', async () => {
+    let hung = 0;
+    // What a handler does that waits for something that never comes.
+    const source = around(async (batch, handler) => {
+      hung += 1;
+      if (hung > 1) return handler(batch);
+      await new Promise((resolve) => batch.signal.addEventListener('abort', resolve, { once: true }));
+    });
+    const ingest = await start({ source });
+    await send(values(5));
+    await waitFor(() => hung > 0, { what: 'the first batch', timeoutMs: 30_000 });
+    const reasons: string[] = [];
+    const watch = createStallWatch({
+      source,
+      everyMs: 100,
+      patienceMs: 1_000,
+      onRestart: ({ partition }, reason) => reasons.push(`${partition}: ${reason}`),
+      clock,
+      log: ingest.log,
+    });
+    const stop = new AbortController();
+    const watching = watch.run(stop.signal);
+    expect(await texts(5)).toEqual(values(5));
+    stop.abort();
+    await watching;
+    expect(reasons[0]).toMatch(
+      new RegExp(`^0: ${topic}/0 has unread messages and has not moved for \\d+ s$`),
+    );
+    const errors = ingest.log.lines.filter(({ message }) => message === 'restarting the consumer');
+    expect(errors.map(({ level }) => level)).toEqual(reasons.map(() => 'error'));
   });
 
   it('says which brokers it waits for, and stops waiting when it is closed', async () => {

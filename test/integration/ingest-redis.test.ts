@@ -1,4 +1,5 @@
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -6,9 +7,10 @@ import { MemoryCluster } from '../../src/adapters/memory-cluster.ts';
 import { createMemorySource } from '../../src/adapters/memory-source.ts';
 import type { ChangeSource, SourceBatch } from '../../src/core/ports.ts';
 import type { Gauge } from '../../src/ingest/back-pressure.ts';
-import { clock, type Ingest, openQueue, startIngest, values } from '../support/ingest.ts';
+import { clock, type Ingest, type IngestOptions, openQueue, startIngest, values } from '../support/ingest.ts';
 import { describeWith } from '../support/needs.ts';
 import { waitFor } from '../support/servers/process.ts';
+import { startProxy } from '../support/servers/proxy.ts';
 import { type RedisServer, startRedis } from '../support/servers/redis.ts';
 
 const PREFIX = '{ingest}';
@@ -39,9 +41,10 @@ describeWith(['redis'], 'ingest and a Redis that forgets, refuses or is away', (
       0,
       texts.map((text) => ({ value: Buffer.from(text), key: null, headers: [], timestampMs: 1 })),
     );
-  const aSource = (): ChangeSource => createMemorySource({ cluster, groupId: 'g', topics: ['t'], clock });
+  const aSource = (more: { isAlone?: boolean } = {}): ChangeSource =>
+    createMemorySource({ cluster, groupId: 'g', topics: ['t'], clock, ...more });
   const start = async (
-    more: { onMissingMark?: 'earliest' | 'committed'; gauges?: readonly Gauge[]; source?: ChangeSource } = {},
+    more: Partial<Pick<IngestOptions, 'redisUrl' | 'limits' | 'onMissingMark' | 'gauges' | 'source'>> = {},
   ) => {
     const ingest = await startIngest({ redisUrl: server.url, prefix: PREFIX, source: aSource(), ...more });
     running.push(ingest);
@@ -149,6 +152,7 @@ describeWith(['redis'], 'ingest and a Redis that forgets, refuses or is away', (
 
   it.each([
     ['is out of memory', 'CONFIG SET maxmemory 1mb', 'CONFIG SET maxmemory 0'],
+    ['became a replica', 'REPLICAOF 127.0.0.1 1', 'REPLICAOF NO ONE'],
     ['refuses writes', 'CONFIG SET min-replicas-to-write 1', 'CONFIG SET min-replicas-to-write 0'],
   ])('commits nothing while Redis %s, and goes on by itself', async (_, begin, end) => {
     const ingest = await start();
@@ -164,6 +168,111 @@ describeWith(['redis'], 'ingest and a Redis that forgets, refuses or is away', (
     await server.ask(end);
     expect(await found(3)).toEqual([0, 1, 2].map((position) => [0, position]));
     await waitFor(() => committed() === '3', { what: 'the commit' });
+  });
+
+  it('completes an enqueue that Redis took half of, under the same ids, and commits nothing before', async () => {
+    const ingest = await start({ limits: { maxChunkMessages: 1 } });
+    append('v0');
+    await found(1);
+    await isNoted('1');
+    let maxBytes = Number(/used_memory:(\d+)/.exec(await server.ask('INFO memory'))?.[1]) + 100_000;
+    const limit = (bytes: number) => server.ask(`CONFIG SET maxmemory ${bytes}`);
+    await limit(maxBytes);
+    append(...Array.from({ length: 8 }, (_, at) => randomBytes(40_000).toString('hex') + String(at)));
+    await waitFor(
+      async () => {
+        const taken = (await queue.seen()).length - 1;
+        expect(taken).toBeLessThan(8);
+        if (taken > 0) return true;
+        await limit((maxBytes += 30_000));
+        return undefined;
+      },
+      { what: 'a part to be taken', everyMs: 200, timeoutMs: 60_000 },
+    );
+    expect(ingest.events.some(({ kind }) => kind === 'waiting')).toBe(true);
+    expect(committed()).toBe('1');
+    await limit(0);
+    await waitFor(() => committed() === '9', { what: 'the commit', timeoutMs: 30_000 });
+    expect(await found(9)).toEqual(Array.from({ length: 9 }, (_, at) => [0, at]));
+  });
+
+  it('repeats an enqueue that it had no answer to, and nothing is in the queue twice', async () => {
+    const proxy = await startProxy(server.port);
+    try {
+      const ingest = await start({ redisUrl: `redis://127.0.0.1:${proxy.port}` });
+      append('v0');
+      await found(1);
+      await isNoted('1');
+      // Commands arrive and are done, answers do not come back: it cannot be known what happened.
+      proxy.dropReplies();
+      append('v1', 'v2');
+      await waitFor(() => ingest.events.some(({ kind }) => kind === 'waiting') && proxy.droppedBytes() > 0, {
+        what: 'it to wait for an answer',
+        timeoutMs: 30_000,
+      });
+      expect(committed()).toBe('1');
+      expect(await found(3)).toHaveLength(3); // they are there, all the same
+      proxy.unblock();
+      await waitFor(() => committed() === '3', { what: 'the commit', timeoutMs: 30_000 });
+      expect(await found(3)).toEqual([0, 1, 2].map((position) => [0, position]));
+      await ingest.stop();
+    } finally {
+      await proxy.stop();
+    }
+  });
+
+  it('waits for a Redis that hangs, with heartbeats, and goes on when it answers', async () => {
+    let beats = 0;
+    const counted = tapped((batch) => ({ ...batch, heartbeat: () => ((beats += 1), batch.heartbeat()) }));
+    const ingest = await start({ source: counted });
+    append('v0');
+    await found(1);
+    server.pause();
+    append('v1', 'v2');
+    const before = beats;
+    await waitFor(() => ingest.events.some(({ kind }) => kind === 'waiting') && beats > before + 2, {
+      what: 'heartbeats while it waits',
+      timeoutMs: 30_000,
+    });
+    server.resume();
+    await waitFor(() => committed() === '3', { what: 'the commit', timeoutMs: 30_000 });
+    expect(await found(3)).toEqual([0, 1, 2].map((position) => [0, position]));
+  });
+
+  it('commits nothing while Redis cannot save (MISCONF), and goes on by itself', async () => {
+    const ingest = await start();
+    append('v0');
+    await found(1);
+    await isNoted('1');
+    // A directory in its place: the snapshot cannot be renamed to it, and Redis refuses writes until one worked.
+    const snapshot = join(server.dir, 'dump.rdb');
+    rmSync(snapshot, { force: true });
+    mkdirSync(join(snapshot, 'in the way'), { recursive: true });
+    await server.ask('CONFIG SET save "3600 1"');
+    const isRefusing = async () => (await server.ask('SET probe 1')).includes('MISCONF');
+    await waitFor(
+      async () => {
+        if (await isRefusing()) return true;
+        await server.ask('BGSAVE');
+        return undefined;
+      },
+      { what: 'Redis to refuse writes', everyMs: 100, timeoutMs: 30_000 },
+    );
+    append('v1', 'v2');
+    await waitFor(() => ingest.events.find(({ kind }) => kind === 'waiting'), { what: 'the refusal' });
+    expect(JSON.stringify(ingest.events)).toContain('MISCONF');
+    expect([committed(), await isRefusing()]).toEqual(['1', true]);
+    rmSync(snapshot, { recursive: true });
+    await waitFor(
+      async () => {
+        if (!(await isRefusing())) return true;
+        await server.ask('BGSAVE');
+        return undefined;
+      },
+      { what: 'Redis to take writes again', everyMs: 100, timeoutMs: 30_000 },
+    );
+    await waitFor(() => committed() === '3', { what: 'the commit', timeoutMs: 30_000 });
+    expect(await found(3)).toEqual([0, 1, 2].map((position) => [0, position]));
   });
 
   it('pauses above the high-water mark and goes on below the low one', async () => {
@@ -183,15 +292,19 @@ describeWith(['redis'], 'ingest and a Redis that forgets, refuses or is away', (
     append(...values(4));
     const held = Promise.withResolvers<void>();
     const commits: string[] = [];
-    const zombieSource = tapped((batch) => ({
-      ...batch,
-      records: batch.records.slice(0, 2),
-      heartbeat: () => Promise.resolve(),
-      commit: async (offset) => {
-        commits.push(offset);
-        await batch.commit(offset);
-      },
-    }));
+    // The group has given it up, and it does not know.
+    const zombieSource = tapped(
+      (batch) => ({
+        ...batch,
+        records: batch.records.slice(0, 2),
+        heartbeat: () => Promise.resolve(),
+        commit: async (offset) => {
+          commits.push(offset);
+          await batch.commit(offset);
+        },
+      }),
+      aSource({ isAlone: true }),
+    );
     const zombie = await start({ source: zombieSource, gauges: [blockedUntil(held.promise)] });
     await waitFor(async () => (await server.ask(`EXISTS ${MARK}`)).includes(':1'), {
       what: 'the zombie to have taken the partition',
@@ -233,8 +346,7 @@ describeWith(['redis'], 'ingest and a Redis that forgets, refuses or is away', (
   });
 
   /** A source whose batches are changed on their way to the hand-off. */
-  function tapped(change: (batch: SourceBatch) => SourceBatch): ChangeSource {
-    const source = aSource();
+  function tapped(change: (batch: SourceBatch) => SourceBatch, source = aSource()): ChangeSource {
     return new Proxy(source, {
       get(target, name) {
         if (name === 'start')

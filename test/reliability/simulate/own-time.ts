@@ -27,7 +27,7 @@ export function ownTimers(clock: VirtualClock): () => void {
     stop.abort();
   };
   globalThis.setTimeout = set as unknown as typeof setTimeout;
-  globalThis.clearTimeout = clear as typeof clearTimeout;
+  globalThis.clearTimeout = clear;
   return () => {
     globalThis.setTimeout = realSet;
     globalThis.clearTimeout = realClear;

@@ -138,5 +138,5 @@ function isDeletion(version: number): boolean {
 }
 
 function partitionOf(key: string): number {
-  return [...key].reduce((sum, character) => sum + (character.codePointAt(0) ?? 0), 0) % PARTITIONS;
+  return Buffer.from(key).reduce((sum, byte) => sum + byte, 0) % PARTITIONS;
 }
