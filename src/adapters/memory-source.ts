@@ -54,7 +54,7 @@ class MemorySource implements ChangeSource {
   /** Of the group, as this member knows it. */
   #joined = -1;
   #isStarted = false;
-  #rejoining: Promise<void> | undefined;
+  #isRejoining = false;
   #tenure = new AbortController();
   #handler: BatchHandler = () => Promise.resolve();
   #running: Promise<unknown> = Promise.resolve();
@@ -181,9 +181,10 @@ class MemorySource implements ChangeSource {
 
   /** Takes part in the group as it is now. Its handlers end first: a member has one tenure at a time. */
   #rejoin(): void {
-    if (this.#isMember() || !this.#isStarted) return;
-    this.#rejoining ??= this.#endTenure('the group was rebalanced').then(() => {
-      this.#rejoining = undefined;
+    if (this.#isMember() || !this.#isStarted || this.#isRejoining) return;
+    this.#isRejoining = true;
+    void this.#endTenure('the group was rebalanced').then(() => {
+      this.#isRejoining = false;
       if (this.#isStarted && this.#tenure.signal.aborted) this.#join();
     });
   }

@@ -239,7 +239,7 @@ export function changeSourceSuite(name: string, openWorld: () => Promise<SourceW
       const two = await start(second.handler);
       const held = (source: ChangeSource) => source.assignments().flatMap(({ partitions }) => partitions);
       await until('a partition each', () => held(one).length === 1 && held(two).length === 1);
-      expect([...held(one), ...held(two)].toSorted()).toEqual([0, 1]);
+      expect([...held(one), ...held(two)].toSorted((a, b) => a - b)).toEqual([0, 1]);
       await world.append(0, ['a'].map(text));
       await world.append(1, ['b'].map(text));
       await until('both messages', () => first.seen.length + second.seen.length >= 2);
