@@ -122,8 +122,8 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
   const handOff = createHandOff({
     source,
     queue: {
-      enqueue: (chunks) =>
-        plants.enqueue?.(() => queue.enqueue(chunks), options.clock) ?? queue.enqueue(chunks),
+      enqueue: (chunks, sent) =>
+        plants.enqueue?.(() => queue.enqueue(chunks), options.clock) ?? queue.enqueue(chunks, sent),
     },
     marks,
     machine: machineName(chart),
