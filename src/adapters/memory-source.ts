@@ -181,8 +181,7 @@ class MemorySource implements ChangeSource {
 
   /** Takes part in the group as it is now. Its handlers end first: a member has one tenure at a time. */
   #rejoin(): void {
-    if (this.#isMember() || !this.#isStarted) return;
-    if (this.#isRejoining) return;
+    if (this.#isMember() || !this.#isStarted || this.#isRejoining) return;
     this.#isRejoining = true;
     void this.#endTenure('the group was rebalanced').then(() => {
       this.#isRejoining = false;

@@ -9,7 +9,7 @@ const FINAL: ReadonlySet<string> = new Set(
 const DEAD: ReadonlySet<string> = new Set(['rejected', 'gaveUp']);
 
 export interface Ends {
-  /** Ended `rejected` or `gaveUp`, in all its final records: its work need not be done. */
+  /** Ended `rejected` or `gaveUp` when it last ended: its work need not be done. */
   isDead(acknowledged: Acknowledged): boolean;
   finals(acknowledged: Acknowledged): readonly AuditRecord[];
 }
@@ -25,8 +25,10 @@ export function endsOf({ audit }: Pick<History, 'audit'>): Ends {
   return {
     finals,
     isDead: (acknowledged) => {
-      const all = finals(acknowledged);
-      return all.length > 0 && all.every(({ state }) => DEAD.has(state));
+      const last = finals(acknowledged)
+        .toSorted((a, b) => a.startedMs - b.startedMs)
+        .at(-1);
+      return last !== undefined && DEAD.has(last.state);
     },
   };
 }

@@ -97,7 +97,11 @@ function localProblem(
   if (order === 0 && fence?.kind === 'live') {
     return cell.text === null || text === cell.text ? '' : `${served} with another text than Redis has`;
   }
-  if (order !== undefined && order > 0) return `${served}, which is newer than ${newest} in Redis`;
+  if (order !== undefined && order > 0) {
+    // What a rolled-back Redis forgot may have died when it was done again: then the copies it left live out their time.
+    const isForgotten = history.localTiers === 'withinTtl' && history.repairs.length > 0;
+    return isForgotten ? '' : `${served}, which is newer than ${newest} in Redis`;
+  }
   return isExcused ? '' : `${served}; Redis has ${fence?.kind === 'live' ? '' : 'the deletion of '}${newest}`;
 }
 

@@ -284,6 +284,24 @@ describe('the hand-off', () => {
     expect(looks).toBeGreaterThan(1);
   });
 
+  it('reads again what a rolled-back Redis lost, though no commit is past it and no new message comes', async () => {
+    const world = new World();
+    world.send(10);
+    const change = (batch: SourceBatch): SourceBatch => ({
+      ...batch,
+      commit: () => Promise.reject(new Error('Kafka does not take commits')),
+    });
+    const running = await world.start({ change, maxChunk: 1 });
+    await until(() => world.queue.jobs.size === 10);
+    while ((await world.marks.read(NAME))?.enqueued !== '9') await tick();
+    const mark = await world.marks.read(NAME);
+    for (const id of [...world.queue.jobs.keys()].slice(5)) world.queue.jobs.delete(id);
+    world.marks.rollBack(NAME, mark === null ? null : { ...mark, enqueued: '4' });
+    world.marks.comeBack('restored');
+    await until(() => world.queue.jobs.size === 10);
+    await running.stop();
+  });
+
   it('keeps bytes, keys and headers as they are', async () => {
     const world = new World();
     const value = Buffer.from([0xff, 0x00]);

@@ -198,6 +198,14 @@ describe('invariant 3: the tiers equal the newest version', () => {
     for (const version of [1, 2]) expectBroken({ ...settled, audit, redis: [cell('live', version)] });
   });
 
+  it('lets the last end of a message count: after a rollback of Redis it may die though it was done before', () => {
+    const again = { job: 'later', startedMs: 9 };
+    const died = [ended(1, 'redisCached'), ended(2, 'redisCached'), ended(2, 'gaveUp', again)];
+    expectBroken({ ...settled, audit: died, redis: [cell('live', 1)] });
+    const redriven = [ended(1, 'redisCached'), ended(2, 'gaveUp'), ended(2, 'redisCached', again)];
+    expectBroken({ ...settled, audit: redriven, redis: [cell('live', 1)] }, 'newest');
+  });
+
   it('takes what the source held for the truth where services fetch', () => {
     const truth = [1, 2, 3].map((version) => ({
       key: KEY,

@@ -68,9 +68,12 @@ const callFaults: readonly Fault[] = PORTS.flatMap((port) =>
     name: `${fault} ${port}`,
     async strike(world) {
       let fired = 0;
-      world.trap(port, fault, world.random.int(0, 12), () => {
+      const isRare = port === 'marks.read';
+      world.trap(port, fault, isRare ? 0 : world.random.int(0, 12), () => {
         fired += 1;
       });
+      // Marks are read when somebody joins.
+      if (isRare) await world.joinOne();
       await felt(world, () => fired);
       return fired;
     },
@@ -157,10 +160,7 @@ export interface FaultPlan {
 /** Draws one to four faults and lets each strike at some time. */
 export function startFaults(world: FaultWorld, wanted: readonly string[] | undefined): FaultPlan {
   const { random } = world;
-  const drawn =
-    wanted === undefined
-      ? Array.from({ length: random.int(1, 4) }, () => random.pick(random.pick(KINDS)))
-      : ALL.filter(({ name }) => wanted.includes(name));
+  const drawn = wanted === undefined ? draw(random) : ALL.filter(({ name }) => wanted.includes(name));
   const plan = drawn.map((fault) => ({ fault: fault.name, fired: 0, isOver: false }));
   drawn.forEach((fault, index) => {
     const entry = plan[index];
@@ -174,6 +174,17 @@ export function startFaults(world: FaultWorld, wanted: readonly string[] | undef
       });
   });
   return { fired: plan, isOver: () => plan.every(({ isOver }) => isOver) };
+}
+
+/** Of source faults one at most: a source is in one state at a time. */
+function draw(random: Random): Fault[] {
+  const drawn: Fault[] = [];
+  for (let wanted = random.int(1, 4); drawn.length < wanted; ) {
+    const fault = random.pick(random.pick(KINDS));
+    const isSecond = sourceFaults.includes(fault) && drawn.some((other) => sourceFaults.includes(other));
+    if (!isSecond) drawn.push(fault);
+  }
+  return drawn;
 }
 
 async function felt(world: FaultWorld, times: () => number): Promise<number> {

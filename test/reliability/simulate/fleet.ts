@@ -97,11 +97,12 @@ export class Fleet {
     void clock.sleep(random.between(500, 25_000)).then(() => process.resume());
   }
 
-  /** Leaves in peace. False when there is no other one to go on. */
+  /** Leaves in peace, as at a deploy. False when nobody runs just now. */
   async leave(): Promise<boolean> {
     const { clock } = this.#options;
-    const [instance, other] = this.#instances.filter(({ process }) => process.isRunning);
-    if (instance === undefined || other === undefined) return false;
+    if (this.#instances.length < 2) await this.boot();
+    const instance = this.#instances.find(({ process }) => process.isRunning);
+    if (instance === undefined) return false;
     this.#instances = this.#instances.filter((one) => one !== instance);
     await Promise.race([instance.leave(), clock.sleep(20_000)]);
     instance.process.kill();

@@ -122,8 +122,8 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
   const handOff = createHandOff({
     source,
     queue: {
-      enqueue: (chunks) =>
-        plants.enqueue?.(() => queue.enqueue(chunks), options.clock) ?? queue.enqueue(chunks),
+      enqueue: (chunks, sent) =>
+        plants.enqueue?.(() => queue.enqueue(chunks), options.clock) ?? queue.enqueue(chunks, sent),
     },
     marks,
     machine: machineName(chart),
@@ -141,10 +141,7 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
     onMissingMark: 'earliest',
     clock,
     log: silentLog,
-    events: (e) => {
-      if (globalThis.process.env['DBG'] && e.kind !== 'enqueued')
-        console.log(options.clock.now() % 1e7, process.name, JSON.stringify(e));
-    },
+    events: () => undefined,
   });
   await worker.start();
   await source.start(handOff.handle);

@@ -80,7 +80,7 @@ export class JobServer {
     return [...this.#state.jobs.values()].reduce((sum, { data }) => sum + data.length, 0);
   }
 
-  /** Whether a job is there, ended or not. */
+  /** In any state, finished too as long as it is known. */
   has(id: string): boolean {
     return this.#state.jobs.has(id) || this.#state.finished.includes(id);
   }
@@ -225,7 +225,7 @@ export class JobServer {
       .catch(() => undefined);
     await Promise.race([woken.promise, slept]);
     this.#waiters.delete(woken.resolve);
-    stop.abort();
+    stop.abort('woken');
   }
 
   snapshot(): State {

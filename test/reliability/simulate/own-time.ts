@@ -8,7 +8,10 @@ import type { VirtualClock } from '../../../src/testing/virtual-clock.ts';
  * @returns how to give real time back
  */
 export function ownTimers(clock: VirtualClock): () => void {
-  const { setTimeout: realSet, clearTimeout: realClear } = globalThis;
+  const { stackTraceLimit } = Error;
+  // Errors are made by the thousand, for aborted waits; nobody reads their stacks.
+  Error.stackTraceLimit = 0;
+  const { setTimeout: realSet, clearTimeout: realClear, setImmediate: realImmediate } = globalThis;
   const stops = new Map<object, AbortController>();
   const set = (act: (...args: unknown[]) => void, ms = 0, ...args: unknown[]): object => {
     const timer = { unref: () => timer, ref: () => timer, hasRef: () => true };
@@ -24,26 +27,47 @@ export function ownTimers(clock: VirtualClock): () => void {
     const stop = typeof timer === 'object' && timer !== null ? stops.get(timer) : undefined;
     if (stop === undefined) return;
     stops.delete(timer as object);
-    stop.abort();
+    stop.abort(CLEARED);
   };
   globalThis.setTimeout = set as unknown as typeof setTimeout;
   globalThis.clearTimeout = clear;
+  globalThis.setImmediate = ((act: (...args: unknown[]) => void, ...args: unknown[]) => {
+    immediates.push(() => act(...args));
+  }) as unknown as typeof setImmediate;
   return () => {
+    Error.stackTraceLimit = stackTraceLimit;
+    globalThis.setImmediate = realImmediate;
+    immediates.length = 0;
     globalThis.setTimeout = realSet;
     globalThis.clearTimeout = realClear;
   };
 }
 
+/** A reason of its own saves the making of a DOMException. */
+const CLEARED = 'cleared';
+
+/** What asked for the next turn of the event loop. */
+const immediates: (() => void)[] = [];
+
+/** Runs everything that the present moment sets off. */
+async function settle(): Promise<void> {
+  await afterMicrotasks();
+  while (immediates.length > 0) {
+    for (const act of immediates.splice(0)) act();
+    await afterMicrotasks();
+  }
+}
+
 /** Moves the clock from sleeper to sleeper until `isOver`; everything that a step sets off runs before the next one. */
 export async function play(clock: VirtualClock, isOver: () => boolean, mostSteps: number): Promise<number> {
   let steps = 0;
-  await afterMicrotasks();
+  await settle();
   while (!isOver() && steps < mostSteps) {
     const next = clock.nextMs();
     if (next === undefined) return steps;
     clock.advanceTo(next);
     steps += 1;
-    await afterMicrotasks();
+    await settle();
   }
   return steps;
 }

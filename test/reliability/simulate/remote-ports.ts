@@ -79,8 +79,8 @@ export function remoteMarks(
     read: (stream) => call('marks.read', () => marks.read(stream)),
     latest: (stream) => call('marks.latest', () => marks.latest(stream)),
     move: (stream, from, to) => call('marks.move', () => marks.move(stream, from, to)),
-    moveBehind: (stream, from, to, ids) =>
-      call('marks.moveBehind', () => marks.moveBehind(stream, from, to, ids)),
+    moveBehind: (stream, from, to, jobs) =>
+      call('marks.move', () => marks.moveBehind(stream, from, to, jobs)),
     onReturn(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

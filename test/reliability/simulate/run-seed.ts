@@ -29,6 +29,8 @@ export interface SeedOptions {
   /** Only these faults, each once; undefined: drawn. */
   readonly faults?: readonly string[];
   readonly plants?: Plants;
+  /** A run that has not settled by then is judged as it stands, milliseconds. @defaultValue 30 minutes */
+  readonly mostMs?: number;
 }
 
 const START_MS = Date.UTC(2026, 0, 1);
@@ -102,8 +104,9 @@ class Run {
         isSent = true;
       });
     void this.#lookForCalm(() => isSent && faults.isOver());
+    const mostMs = this.#options.mostMs ?? MOST_MS;
     const isOver = (): boolean =>
-      clock.now() - this.#calmSinceMs >= SETTLED_MS || clock.now() - START_MS > MOST_MS;
+      clock.now() - this.#calmSinceMs >= SETTLED_MS || clock.now() - START_MS > mostMs;
     const steps = await play(clock, isOver, MOST_STEPS);
     const history = await this.#history(faults.fired);
     const violations = checkInvariants(history);

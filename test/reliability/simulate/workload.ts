@@ -125,7 +125,8 @@ export function createWorkload(options: {
         // The change happens now, its message may come later than that of the next change.
         if (random.chance(0.2)) void clock.sleep(random.between(0, 2_500)).then(() => send(draft));
         else send(draft);
-        if (random.chance(0.5)) await clock.sleep(random.between(0, habits.pauseMs * 2));
+        if (count >= habits.messages) await clock.sleep(random.between(200, 800));
+        else if (random.chance(0.5)) await clock.sleep(random.between(0, habits.pauseMs * 2));
       }
       await clock.sleep(3_000);
     },
