@@ -11,6 +11,8 @@ import { systemClock } from './core/clock.ts';
 import { fail } from './core/errors.ts';
 import { compileKeyTemplate } from './core/key.ts';
 import { type CachedRecord, cachedRecordOf } from './read/cached-record.ts';
+import { createLoneCoherence } from './read/fills.ts';
+import { createGenerations } from './read/generations.ts';
 import { createReader } from './read/reader.ts';
 
 export { CachewrightError, type ErrorCode } from './core/errors.ts';
@@ -77,7 +79,8 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
     timeoutMs: settings.commandTimeoutMs,
   }).catch(() => undefined);
   const localTier = createKeyvLocalTier({ ...local, clock });
-  const reader = createReader({ localTier, redisTier: createRedisTier({ redis }), clock });
+  const coherence = createLoneCoherence(localTier, createGenerations());
+  const reader = createReader({ localTier, redisTier: createRedisTier({ redis }), coherence, clock });
   const known = new Map(
     Object.entries(services).map(([id, service]) => [
       id,

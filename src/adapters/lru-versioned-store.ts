@@ -3,7 +3,7 @@
  * asynchronous calls cannot do (get, compare, set through keyv left the older of two values every time we tried).
  */
 import { LRUCache } from 'lru-cache';
-import { compareEntries } from './entry-order.ts';
+import { compareEntries } from '../core/entry-order.ts';
 import type { Clock, LocalEntry, LocalTier } from '../core/ports.ts';
 import type { Version } from '../core/service.ts';
 import { compareDigits } from '../core/version.ts';
@@ -34,6 +34,7 @@ export interface VersionedStore {
   readonly evict: LocalTier['evict'];
   readonly fill: (entry: LocalEntry) => void;
   readonly readable: (key: string) => LocalEntry | undefined;
+  readonly peek: (key: string) => LocalEntry | undefined;
   readonly clear: () => void;
   readonly size: LocalTier['size'];
 }
@@ -89,6 +90,10 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
       if (slot.entry.storedMs + slot.entry.ttlMs > clock.now()) return slot.entry;
       put(key, { ...slot, entry: undefined });
       return undefined;
+    },
+    peek(key) {
+      const entry = slots.peek(key)?.entry;
+      return entry !== undefined && entry.storedMs + entry.ttlMs > clock.now() ? entry : undefined;
     },
     clear: () => slots.clear(),
     size: () => ({ entries: slots.size, bytes: slots.calculatedSize }),

@@ -1,5 +1,5 @@
 /** An in-memory Redis tier for tests: the same decisions as the fence script, held to the same suite. */
-import { comparePositions, compareVersioned, isSameStream } from './entry-order.ts';
+import { comparePositions, compareVersioned, isSameStream } from '../core/entry-order.ts';
 import {
   failedWrite,
   fenceAfter,

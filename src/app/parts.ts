@@ -13,6 +13,9 @@ import { systemClock } from '../core/clock.ts';
 import type { Clock, Log } from '../core/ports.ts';
 import { createSubmit } from '../ingest/submit.ts';
 import { createParse } from '../pipeline/parse.ts';
+import { createCoherentLocalTier } from '../read/coherent-local-tier.ts';
+import { createLoneCoherence } from '../read/fills.ts';
+import { createGenerations } from '../read/generations.ts';
 import { createReader } from '../read/reader.ts';
 import { openConnections } from './connections.ts';
 import { createEvents } from './events.ts';
@@ -48,7 +51,8 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
   const mappingOf = compileMappings(config);
   const parse = createParse({ services, mappingOf, limits: config.limits, clock });
   const connections = openConnections(config, instance, clock, log);
-  const localTier = createKeyvLocalTier({ ...config.local, clock });
+  const generations = createGenerations();
+  const localTier = createCoherentLocalTier(createKeyvLocalTier({ ...config.local, clock }), generations);
   const redisTier = createRedisTier({ redis: connections.cache });
   const queue = createChunkQueue({
     redis: connections.queue,
@@ -82,7 +86,8 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
     log,
   });
   const instances = createInstances({ redis: connections.queue, prefix, name: instance, clock, log });
-  const reader = createReader({ localTier, redisTier, clock });
+  const coherence = createLoneCoherence(localTier, generations);
+  const reader = createReader({ localTier, redisTier, coherence, clock });
   return {
     config,
     clock,
@@ -99,6 +104,7 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
     connections,
     localTier,
     redisTier,
+    coherence,
     queue,
     limits,
     submit,

@@ -321,6 +321,8 @@ export interface LocalTier {
   evict(key: string, version: Version | null): void;
   get(key: string): Promise<LocalEntry | undefined>;
   getMany(keys: readonly string[]): Promise<(LocalEntry | undefined)[]>;
+  /** The readable entry at once; the look does not count as a use. */
+  peek(key: string): LocalEntry | undefined;
   /** Adds an entry read from Redis, unless a newer one is there. */
   fill(entry: LocalEntry): Promise<void>;
   clear(): void;
@@ -375,6 +377,54 @@ export interface RedisTier {
   write(writes: readonly TierWrite[]): Promise<TierResult[]>;
   read(keys: readonly string[]): Promise<(StoredRecord | null)[]>;
   close(): Promise<void>;
+}
+
+// ── Coherence of local tiers ────────────────────────────────────────────────────────────────────────────────────────
+
+/** Why a local tier was emptied: some change may have passed unseen. */
+export type ResyncReason =
+  /** The first look. */
+  | 'start'
+  /** The connection was lost, or did not answer. */
+  | 'reconnect'
+  /** Another server answers than before, or a master of the cluster is another one: it may hold older data. */
+  | 'server'
+  /** Entries are missing: they were trimmed or deleted before they were read. */
+  | 'gap'
+  /** The counter is gone, went back or began anew. */
+  | 'counter'
+  /** An entry that this program cannot read. */
+  | 'format';
+
+/** How this instance's local tier followed the log, as counters since the start. */
+export interface CoherenceStats {
+  readonly state: 'fresh' | 'blind';
+  /** Since the log was last heard of, milliseconds; null: never. */
+  readonly heardMsAgo: number | null;
+  readonly resyncs: Readonly<Record<ResyncReason, number>>;
+  /** Entries of the log: of other instances, and of this one. */
+  readonly entries: number;
+  readonly ownEntries: number;
+  /** Local entries that a change replaced by what Redis has. */
+  readonly refreshed: number;
+  /** Local entries that a change took away. */
+  readonly dropped: number;
+}
+
+/**
+ * What the read path asks about the local tier it reads and fills.
+ *
+ * A fill takes the key's generation *before* it reads what it is going to keep, from Redis or from a source, and hands it to
+ * {@link fill}. The generation moves with every change of the key, by this instance or another, and with every resync.
+ */
+export interface Coherence {
+  /** `blind`: nothing was heard from the log for `local.blindMs`; entries of the local tier may be older than Redis. */
+  state(): 'fresh' | 'blind';
+  generationOf(key: string): number;
+  isCurrent(key: string, generation: number): boolean;
+  /** Puts the entry into the local tier unless the key has changed since; resolves to whether it is there. */
+  fill(entry: LocalEntry, generation: number): Promise<boolean>;
+  stats(): CoherenceStats;
 }
 
 // ── Audit ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,5 @@
 import { decodeFence } from '../core/fence.ts';
-import type { Clock, LocalEntry, LocalTier, RedisTier } from '../core/ports.ts';
+import type { Clock, Coherence, LocalEntry, LocalTier, RedisTier } from '../core/ports.ts';
 import type { Service } from '../core/service.ts';
 
 /** A record as a reader gets it. */
@@ -22,16 +22,18 @@ export interface Reader {
 export function createReader(options: {
   readonly localTier: LocalTier;
   readonly redisTier: RedisTier;
+  readonly coherence: Coherence;
   readonly clock: Clock;
 }): Reader {
-  const { localTier, redisTier, clock } = options;
+  const { localTier, redisTier, coherence, clock } = options;
   return {
     async get(service, id) {
       const key = service.keyOf(id);
-      const local = await localTier.get(key);
+      const local = coherence.state() === 'fresh' ? await localTier.get(key) : undefined;
       if (local !== undefined) {
         return { text: local.text, entry: local, tier: 'local', ageMs: clock.now() - local.storedMs };
       }
+      const generation = coherence.generationOf(key);
       const [stored] = await redisTier.read([key]);
       if (stored === undefined || stored === null) return undefined;
       const fence = stored.fence === null ? undefined : decodeFence(stored.fence);
@@ -45,7 +47,7 @@ export function createReader(options: {
         storedMs: clock.now(),
         ttlMs: stored.ttlMs > 0 ? Math.min(service.localTtlMs, stored.ttlMs) : service.localTtlMs,
       };
-      await localTier.fill(entry);
+      await coherence.fill(entry, generation);
       return { text: stored.text, entry, tier: 'redis', ageMs: null };
     },
   };

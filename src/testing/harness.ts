@@ -16,6 +16,9 @@ import { createSubmit } from '../ingest/submit.ts';
 import { createParse } from '../pipeline/parse.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';
 import { type CachedRecord, cachedRecordOf } from '../read/cached-record.ts';
+import { createCoherentLocalTier } from '../read/coherent-local-tier.ts';
+import { createLoneCoherence } from '../read/fills.ts';
+import { createGenerations } from '../read/generations.ts';
 import { createReader } from '../read/reader.ts';
 import { createMemoryQueue } from './memory-queue.ts';
 import { productionChart, silentLog } from './paths.ts';
@@ -88,7 +91,9 @@ export function createHarness(options: HarnessOptions): Harness {
   const services = withRecords(options, compileServices(config, clock), sourceOf);
   const audit = createMemoryAudit();
   const deadLetters: DeadLetter[] = [];
-  const localTier = createKeyvLocalTier({ ...config.local, clock });
+  const generations = createGenerations();
+  const localTier = createCoherentLocalTier(createKeyvLocalTier({ ...config.local, clock }), generations);
+  const coherence = createLoneCoherence(localTier, generations);
   const redisTier = createMemoryRedisTier({ clock });
   const queue = createMemoryQueue({ clock, audit, deadLetters });
   const parse = createParse({ services, mappingOf: compileMappings(config), limits: config.limits, clock });
@@ -104,7 +109,7 @@ export function createHarness(options: HarnessOptions): Harness {
     onClosed: () => undefined,
   });
   const submit = createSubmit({ queue, machine: machineName(chart), limits: config.queue });
-  const reader = createReader({ localTier, redisTier, clock });
+  const reader = createReader({ localTier, redisTier, coherence, clock });
   const toMessages = createStamp(config, clock);
   const trail = (message: string): Promise<AuditRecord[]> => audit.find({ message, limit: MAX_ROWS });
 
