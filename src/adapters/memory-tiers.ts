@@ -64,6 +64,11 @@ export function createMemoryRedisTier({ clock }: { clock: Clock }): MemoryRedisT
         const ttlMs = value.untilMs === 0 ? -1 : value.untilMs - clock.now();
         return { text: value.text, fence: cellAt(fenceKeyOf(key))?.text ?? null, ttlMs };
       }),
+    async fillUnversioned(key, text, ttlMs) {
+      if (cellAt(key) !== undefined || cellAt(fenceKeyOf(key)) !== undefined) return false;
+      put(key, text, Math.max(1, Math.round(ttlMs)));
+      return true;
+    },
     async close() {},
   };
 }

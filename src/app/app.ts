@@ -139,6 +139,7 @@ class RunningApp implements App {
     await step('dead letters', this.parts.mover.close(), 2_000);
     if (this.#isAuditOpen) await step('the audit', parts.audit.close(3_000), 5_000);
     await step('HTTP', this.#server?.close(), 2_000);
+    parts.reader.close();
     await step(
       'sources',
       Promise.all([...parts.services.values()].map(({ source }) => source.close())),

@@ -7,6 +7,7 @@ import { createDeadLetterMover } from '../adapters/bullmq-dead-letters.ts';
 import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import { createInstances } from '../adapters/redis-instances.ts';
 import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
+import { createRedisLeases } from '../adapters/redis-leases.ts';
 import { createRedisTier } from '../adapters/redis-tier.ts';
 import type { Config } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
@@ -87,7 +88,15 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
   });
   const instances = createInstances({ redis: connections.queue, prefix, name: instance, clock, log });
   const coherence = createLoneCoherence(localTier, generations);
-  const reader = createReader({ localTier, redisTier, coherence, clock });
+  const reader = createReader({
+    localTier,
+    redisTier,
+    leases: createRedisLeases({ redis: connections.cache }),
+    coherence,
+    clock,
+    instance,
+    maxWaitMs: 2 * config.worker.effectTimeoutMs,
+  });
   return {
     config,
     clock,

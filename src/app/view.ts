@@ -1,10 +1,14 @@
+import { monotonicFactory } from 'ulid';
 import { DEAD_LETTER_QUEUE } from '../adapters/bullmq-dead-letters.ts';
 import { openQueueViews } from '../adapters/bullmq-views.ts';
 import { createIdempotency } from '../adapters/redis-idempotency.ts';
 import { redisReason } from '../adapters/redis-connection.ts';
 import { CachewrightError, fail } from '../core/errors.ts';
+import type { Service } from '../core/service.ts';
 import { formatVersion } from '../core/version.ts';
-import type { AppView } from '../server/app-view.ts';
+import { adminMessages } from '../ingest/admin.ts';
+import type { ReadRecord } from '../read/read-record.ts';
+import type { AppView, RecordView } from '../server/app-view.ts';
 import { QUEUE, type Parts } from './parts.ts';
 import { durabilityOf } from './redis-roles.ts';
 
@@ -20,6 +24,12 @@ export function createView(
     prefix,
     log,
   });
+  const nextId = monotonicFactory();
+  const known = (service: string): Service => {
+    const found = services.get(service);
+    if (found === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
+    return found;
+  };
   return {
     instance: parts.instance,
     nowMs: () => parts.clock.now(),
@@ -29,12 +39,21 @@ export function createView(
     },
     missing: async () => state.missing(),
     async get(service, id) {
-      const found = services.get(service);
-      if (found === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
-      const record = await reader.get(found, id);
-      if (record === undefined) return undefined;
-      const version = record.entry === undefined ? '' : formatVersion(record.entry.version);
-      return { text: record.text, version, tier: record.tier, ageMs: record.ageMs };
+      const record = await reader.get(known(service), id);
+      return record === undefined ? undefined : viewOf(record);
+    },
+    async getMany(service, ids) {
+      const outcomes = await reader.getMany(known(service), ids);
+      return outcomes.map((outcome) =>
+        outcome.kind === 'found' ? { kind: 'found', record: viewOf(outcome.record) } : outcome,
+      );
+    },
+    async admin({ action, service, ids, reason }) {
+      const nowMs = Math.floor(parts.clock.now());
+      const messages = adminMessages(known(service), { action, ids, reason }, nowMs, () => nextId(nowMs));
+      const [stream] = messages.map(({ origin }) => origin.stream);
+      log.info({ action, service, ids: ids.length, reason, stream }, `an operator asks to ${action}`);
+      return submit(messages, { idPrefix: 'admin' });
     },
     async check(message) {
       const result = await parse(message);
@@ -55,5 +74,15 @@ export function createView(
     },
     trail: (query) => audit.find(query),
     queues,
+  };
+}
+
+function viewOf({ text, version, tier, ageMs, entry }: ReadRecord): RecordView {
+  return {
+    text,
+    version: version === undefined ? '' : formatVersion(version),
+    tier,
+    ageMs,
+    held: tier === 'local' ? entry : undefined,
   };
 }

@@ -376,7 +376,39 @@ export interface RedisTier {
   /** One decision per write, in order (keys are distinct); one script call on a single Redis. */
   write(writes: readonly TierWrite[]): Promise<TierResult[]>;
   read(keys: readonly string[]): Promise<(StoredRecord | null)[]>;
+  /**
+   * Puts a record whose version nobody knows where neither value nor fence is; false: one of them is there. It lives
+   * `ttlMs`, has no fence, and any versioned write replaces it.
+   */
+  fillUnversioned(key: string, text: string, ttlMs: number): Promise<boolean>;
   close(): Promise<void>;
+}
+
+/** What an instance finds when it wants a key's lease. */
+export type LeaseState =
+  | { readonly kind: 'acquired' }
+  /** Another instance asks the source just now. */
+  | { readonly kind: 'held' }
+  /** Another instance asked a short while ago: the source has no such record, or failed. */
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'failed'; readonly error: CachewrightError };
+
+/** What the holder leaves behind: nothing (the result is in Redis, or another may try), or how it ended, for a while. */
+export type LeaseWord =
+  | { readonly kind: 'free' }
+  | { readonly kind: 'absent'; readonly ttlMs: number }
+  | { readonly kind: 'failed'; readonly error: CachewrightError; readonly ttlMs: number };
+
+/** Leases: of all instances one asks the source for a key. They end by themselves when their holder dies. */
+export interface ReadLeases {
+  /** One answer per key, in order. A rejection says nothing about any of them. @throws `E_REDIS_READ` */
+  acquire(keys: readonly string[], token: string, leaseMs: number): Promise<LeaseState[]>;
+  /** Looks without taking; undefined: nobody holds it. @throws `E_REDIS_READ` */
+  look(key: string): Promise<Exclude<LeaseState, { kind: 'acquired' }> | undefined>;
+  /** Lets those that are still the token's live for `leaseMs` from now. */
+  renew(keys: readonly string[], token: string, leaseMs: number): Promise<void>;
+  /** Ends a lease if it is still the token's. */
+  release(key: string, token: string, word: LeaseWord): Promise<void>;
 }
 
 // ── Coherence of local tiers ────────────────────────────────────────────────────────────────────────────────────────

@@ -27,7 +27,13 @@ export interface HttpServer {
 
 /** The HTTP side of the app. Without tokens it serves the loopback only (the configuration refuses anything else). */
 export async function createServer(options: ServerOptions, app: AppView, log: Log): Promise<HttpServer> {
-  const server = fastify({ logger: false, bodyLimit: options.maxBodyBytes, forceCloseConnections: true });
+  const server = fastify({
+    logger: false,
+    bodyLimit: options.maxBodyBytes,
+    forceCloseConnections: true,
+    // An id may be as long as its key allows, and longer in percent signs.
+    routerOptions: { maxParamLength: 2_048 },
+  });
   guardAccess(server, options.tokens);
   answerErrors(server, options.maxBodyBytes, log);
   healthRoutes(server, app);

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { machineName } from '../../machines/snapshot.ts';
 import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
 import { createMemoryAudit } from '../adapters/memory-audit.ts';
+import { createMemoryLeases } from '../adapters/memory-leases.ts';
 import { createMemoryRedisTier } from '../adapters/memory-tiers.ts';
 import { compileMappings, compileServices } from '../app/services.ts';
 import { resolveConfig } from '../config/resolve.ts';
@@ -67,7 +68,7 @@ export interface Harness {
   trail(message: string): Promise<AuditRecord[]>;
   /** The states of a message in order, `received` first; a retry shows as a second `parsed`. */
   states(message: string): Promise<string[]>;
-  /** A record as readers get it: local tier, then Redis. */
+  /** A record as readers get it: local tier, then Redis, then its source. */
   get(service: string, id: string | number | bigint): Promise<CachedRecord | undefined>;
   /** What `redis-cli GET` would show; null: nothing. */
   readonly redis: { get(key: string): Promise<string | null> };
@@ -109,7 +110,8 @@ export function createHarness(options: HarnessOptions): Harness {
     onClosed: () => undefined,
   });
   const submit = createSubmit({ queue, machine: machineName(chart), limits: config.queue });
-  const reader = createReader({ localTier, redisTier, coherence, clock });
+  const leases = createMemoryLeases({ clock });
+  const reader = createReader({ localTier, redisTier, leases, coherence, clock, instance: 'harness' });
   const toMessages = createStamp(config, clock);
   const trail = (message: string): Promise<AuditRecord[]> => audit.find({ message, limit: MAX_ROWS });
 
@@ -153,6 +155,7 @@ export function createHarness(options: HarnessOptions): Harness {
     redis: { get: async (key) => (await redisTier.read([key]))[0]?.text ?? null },
     local: { get: async (key) => (await localTier.get(key))?.text ?? null },
     async close() {
+      reader.close();
       await Promise.all([...services.values()].map(({ source }) => source.close()));
       await queue.close();
       await localTier.close();
