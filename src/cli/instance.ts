@@ -20,12 +20,14 @@ export function instanceUrl({ http }: Pick<Config, 'http'>, given: string | unde
 /**
  * Asks a running instance.
  *
- * @throws `E_NOT_FOUND`, `E_UNAUTHORIZED`, or `E_UNREACHABLE` for what the instance itself cannot reach
+ * @param body what is posted; without one it is a question
+ * @throws `E_NOT_FOUND`, `E_REQUEST_INVALID`, `E_UNAUTHORIZED`, or `E_UNREACHABLE` for what the instance itself cannot reach
  */
 export async function askInstance(
   url: string | undefined,
   path: string,
   tokens: readonly string[],
+  body?: object,
 ): Promise<InstanceAnswer> {
   if (url === undefined) return { kind: 'nobody', reason: 'its port is not known' };
   const [token] = tokens;
@@ -33,7 +35,12 @@ export async function askInstance(
   let text: string;
   try {
     response = await fetch(`${url}${path}`, {
-      headers: { ...(token !== undefined && { authorization: `Bearer ${token}` }) },
+      method: body === undefined ? 'GET' : 'POST',
+      headers: {
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
       redirect: 'error',
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
@@ -70,6 +77,7 @@ function problemOf(text: string): Problem | undefined {
 function errorOf(url: string, status: number, { title, detail }: Problem): CachewrightError {
   if (title === 'E_NOT_FOUND') return fail('E_NOT_FOUND', { what: detail.replace(/ is not there\.$/, '') });
   if (title === 'E_UNAUTHORIZED') return fail('E_UNAUTHORIZED');
+  if (status === 400) return fail('E_USAGE', { reason: `${title}: ${detail}` });
   if (status === 503)
     return fail('E_UNREACHABLE', { what: `What ${url} needs`, reason: `${title}: ${detail}` });
   return fail('E_UNEXPECTED', { what: `${url} answered ${status} ${title}: ${detail}` });

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
+import { addAdminCommands } from './admin-commands.ts';
 import { readUrl } from './command.ts';
 import { addDataCommands } from './data-commands.ts';
 import { complain, EXIT, hushBrokenPipes } from './output.ts';
@@ -39,6 +40,7 @@ export function createProgram(): Command {
     .exitOverride();
   addServiceCommands(program);
   addDataCommands(program);
+  addAdminCommands(program);
   return program.addHelpText('after', CLOSING_WORDS);
 }
 

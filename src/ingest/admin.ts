@@ -29,6 +29,14 @@ export function adminStream(reason: string): string {
   return `${ADMIN_STREAM}${words === '' ? 'no-reason-given' : words}`;
 }
 
+/** What has to be known of a service to change its records by hand. */
+export interface AdminService {
+  readonly id: string;
+  readonly inline: boolean;
+  readonly version: Pick<Service['version'], 'from'>;
+  readonly keyOf: Service['keyOf'];
+}
+
 /**
  * One message per id.
  *
@@ -36,7 +44,7 @@ export function adminStream(reason: string): string {
  * @throws `E_KEY_INVALID`, `E_NOT_REFRESHABLE`
  */
 export function adminMessages(
-  service: Service,
+  service: AdminService,
   { action, ids, reason }: AdminChange,
   nowMs: number,
   nextPosition: () => string,
@@ -70,7 +78,7 @@ export function adminText(
  *
  * @throws `E_NOT_REFRESHABLE`
  */
-export function refuseUnreadable({ id, inline, version }: Pick<Service, 'id' | 'inline' | 'version'>): void {
+export function refuseUnreadable({ id, inline, version }: AdminService): void {
   if (inline) throw fail('E_NOT_REFRESHABLE', { service: id, reason: 'they come with their messages' });
   if (version.from === 'record') return;
   const reason = `their versions come with their messages (\`version.from: "${version.from}"\`)`;
