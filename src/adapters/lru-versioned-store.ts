@@ -87,13 +87,13 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
     readable(key) {
       const slot = slots.get(key);
       if (slot?.entry === undefined) return undefined;
-      if (slot.entry.storedMs + slot.entry.ttlMs > clock.now()) return slot.entry;
+      if (isKept(slot.entry, clock)) return slot.entry;
       put(key, { ...slot, entry: undefined });
       return undefined;
     },
     peek(key) {
       const entry = slots.peek(key)?.entry;
-      return entry !== undefined && entry.storedMs + entry.ttlMs > clock.now() ? entry : undefined;
+      return entry !== undefined && isKept(entry, clock) ? entry : undefined;
     },
     clear: () => slots.clear(),
     size: () => ({ entries: slots.size, bytes: slots.calculatedSize }),
@@ -161,6 +161,10 @@ function laterDelete(known: Deleted | undefined, version: Version | null, clock:
   const isHigher =
     known?.version.kind !== version.kind || compareDigits(known.version.digits, version.digits) < 0;
   return { version: isHigher ? version : known.version, untilMs: clock.now() + MEMORY_MS };
+}
+
+function isKept({ storedMs, ttlMs, keepMs = 0 }: LocalEntry, clock: Clock): boolean {
+  return storedMs + ttlMs + keepMs > clock.now();
 }
 
 function isSame(a: Version, b: Version): boolean {

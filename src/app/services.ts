@@ -73,7 +73,7 @@ function compileService(id: string, service: ServiceConfig, around: SourceSurrou
     ttlMs: service.ttlMs,
     ttlJitter: service.ttlJitter,
     fenceTtlMs: service.fenceTtlMs,
-    localTtlMs: service.local.ttlMs + keepMs,
+    localTtlMs: service.local.ttlMs,
     read: {
       fromSource: fromSource && service.source.type !== 'inline',
       staleWhileRevalidateMs,

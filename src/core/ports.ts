@@ -302,6 +302,8 @@ export interface LocalEntry {
   /** Epoch milliseconds. */
   readonly storedMs: number;
   readonly ttlMs: number;
+  /** How much longer than `ttlMs` it is kept, for answers that say they are stale; the reader tells them apart. */
+  readonly keepMs?: number;
 }
 
 /** The local tier of this instance: readable entries, and beside them provisional ones that no reader sees. */

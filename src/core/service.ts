@@ -64,10 +64,7 @@ export interface Service {
   readonly ttlJitter: number;
   /** How long a fence or tombstone outlives its value, milliseconds; 0: for ever. */
   readonly fenceTtlMs: number;
-  /**
-   * Time to live of local entries, milliseconds: how long they are served as fresh (the published bound of staleness
-   * should coherence ever fail), and {@link ReadRule.keepMs} more.
-   */
+  /** Time to live of local entries, milliseconds; the published bound of staleness should coherence ever fail. */
   readonly localTtlMs: number;
   readonly read: ReadRule;
 }

@@ -74,17 +74,17 @@ export function redisRecord(
     origin: known.origin,
     storedMs: nowMs,
     ttlMs: localLife(service, ttlMs, random),
+    keepMs: service.read.keepMs,
   };
   return { text, version: known.version, tier: 'redis', ageMs: null, entry };
 }
 
-/** How long a local entry lives: never fresh for longer than Redis keeps the value, and kept for stale answers after it. */
+/** How long a local entry is fresh: never for longer than Redis keeps the value. */
 export function localLife(
-  { localTtlMs, ttlJitter, read }: ReadService,
+  { localTtlMs, ttlJitter }: ReadService,
   redisTtlMs: number,
   random: number,
 ): number {
-  const freshMs = (localTtlMs - read.keepMs) * (1 - ttlJitter * random);
-  const boundMs = redisTtlMs > 0 ? Math.min(freshMs, redisTtlMs) : freshMs;
-  return Math.max(1, Math.round(boundMs)) + read.keepMs;
+  const freshMs = localTtlMs * (1 - ttlJitter * random);
+  return Math.max(1, Math.round(redisTtlMs > 0 ? Math.min(freshMs, redisTtlMs) : freshMs));
 }

@@ -132,8 +132,8 @@ function keysOf(
 }
 
 /** How long ago an entry ceased to be fresh, milliseconds; negative: it is fresh. */
-function overdueMs({ read }: ReadService, { storedMs, ttlMs }: LocalEntry, nowMs: number): number {
-  return nowMs - (storedMs + ttlMs - read.keepMs);
+function overdueMs({ storedMs, ttlMs }: LocalEntry, nowMs: number): number {
+  return nowMs - (storedMs + ttlMs);
 }
 
 /** What the local tier may answer at once; undefined: Redis has to be asked. */
@@ -144,7 +144,7 @@ function fromLocal(
   nowMs: number,
 ): ReadRecord | undefined {
   if (isBlind) return undefined;
-  const overdue = overdueMs(service, entry, nowMs);
+  const overdue = overdueMs(entry, nowMs);
   if (overdue < 0) return localRecord(entry, 'local', nowMs);
   return overdue < service.read.staleWhileRevalidateMs ? localRecord(entry, 'stale', nowMs) : undefined;
 }
@@ -162,7 +162,7 @@ function settle(
   nowMs: number,
 ): ReadOutcome {
   if (outcome.kind !== 'failed' || entry === undefined) return outcome;
-  const overdue = overdueMs(service, entry, nowMs);
+  const overdue = overdueMs(entry, nowMs);
   const mayAnswer = overdue < 0 || overdue < service.read.failSafeMs;
   return mayAnswer ? { kind: 'found', record: localRecord(entry, 'stale', nowMs) } : outcome;
 }

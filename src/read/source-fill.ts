@@ -188,6 +188,7 @@ export function createSourceFill(options: SourceFillOptions): SourceFill {
           origin: draft.origin,
           storedMs: startedMs,
           ttlMs: localLife(service, write.ttlMs, clock.random()),
+          keepMs: service.read.keepMs,
         };
         return { kind: 'found', record: { ...record, version, entry } };
       }

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type CliProcess, type CliResult, runCli, startCli } from '../support/cli.ts';
@@ -16,17 +17,18 @@ describeWith(['redis', 'postgres'], 'the commands of an operator', () => {
   let source: HttpSource;
   let service: CliProcess;
   let elsewhere: readonly string[];
+  let redis: Redis;
   const cli = (args: readonly string[], input = ''): Promise<CliResult> => runCli(args, { cwd: dir, input });
-  /** Until Redis has this text under the key of an id. */
-  const holds = (of: string, id: string, text: string): Promise<unknown> =>
-    waitFor(async () => (await cli(['get', of, id, ...elsewhere])).stdout.trim() === text, {
+  /** Until Redis has this text under the key of an id; null: none. */
+  const holds = (of: string, id: string, text: string | null): Promise<unknown> =>
+    waitFor(async () => (await redis.get(`${name}:${of}:${id}`)) === text, {
       what: `${of} ${id} to be ${text}`,
       timeoutMs: 60_000,
-      everyMs: 200,
     });
 
   beforeAll(async () => {
-    const [redis, database, port] = await Promise.all([sharedRedis(), sharedPostgres(), freePort()]);
+    const [{ url }, database, port] = await Promise.all([sharedRedis(), sharedPostgres(), freePort()]);
+    redis = new Redis(url);
     const client = new Client({ connectionString: database });
     await client.connect();
     await client.query('create table stock (id bigint primary key, version bigint not null)');
@@ -37,7 +39,7 @@ describeWith(['redis', 'postgres'], 'the commands of an operator', () => {
     const version = { from: 'record', field: 'version', kind: 'counter' };
     const config = {
       roles: ['worker', 'api'],
-      redis: { url: redis.url },
+      redis: { url },
       queue: { prefix: name },
       audit: { url: 'sqlite:./audit.db' },
       http: { port, tokens: ['a-token-of-the-test'] },
@@ -69,6 +71,7 @@ describeWith(['redis', 'postgres'], 'the commands of an operator', () => {
   });
 
   afterAll(async () => {
+    redis.disconnect();
     service.child.kill('SIGTERM');
     await service.ended;
     await source.stop();
@@ -80,17 +83,17 @@ describeWith(['redis', 'postgres'], 'the commands of an operator', () => {
     const refreshed = await cli(['refresh', 'shopInfoService', '1', '--reason', 'try it']);
     expect(refreshed.stderr).toContain('1 message(s) in the queue');
     expect(refreshed.stdout).toMatch(/^admin:try-it@[0-9A-Z]{26}\n$/);
-    await holds('shopInfoService', '1', '{"version":1}');
+    await holds('shop', '1', '{"version":1}');
     const evicted = await cli(['evict', 'shopInfoService', '1', '--json']);
     const { message } = JSON.parse(evicted.stdout) as { message: string };
     expect(message).toMatch(/^admin:no-reason-given@/);
-    await holds('shopInfoService', '1', '');
+    await holds('shop', '1', null);
     const trail = await waitFor(
       async () => {
         const { code, stdout } = await cli(['trail', '--message', message]);
         return code === 0 ? stdout : undefined;
       },
-      { what: 'the eviction on record', everyMs: 200 },
+      { what: 'the eviction on record', everyMs: 500 },
     );
     expect(trail).toContain('evicted');
   });
@@ -100,7 +103,7 @@ describeWith(['redis', 'postgres'], 'the commands of an operator', () => {
     const { stderr, stdout, code } = await cli(['refresh', 'shopInfoService', '2', ...elsewhere]);
     expect(stderr).toContain('putting it into the queue');
     expect([code, stdout]).toEqual([0, expect.stringMatching(/^admin:/)]);
-    await holds('shopInfoService', '2', '{"version":2}');
+    await holds('shop', '2', '{"version":2}');
   });
 
   it('refuses what cannot be done, and says why', async () => {
@@ -120,7 +123,7 @@ describeWith(['redis', 'postgres'], 'the commands of an operator', () => {
     writeFileSync(join(dir, 'ids.txt'), '10\n11\n\n12\n');
     const first = JSON.parse((await cli(['warm', 'shopInfoService', '--ids', 'ids.txt', '--json'])).stdout);
     expect(first).toMatchObject({ end: 'done', messages: 3, ids: 3 });
-    for (const id of ['10', '11', '12']) await holds('shopInfoService', id, `{"id":"${id}","version":1}`);
+    for (const id of ['10', '11', '12']) await holds('shop', id, `{"id":"${id}","version":1}`);
     const known = await cli(['warm', 'shopInfoService', '--ids', '-'], '10\n11\n12\n');
     expect(known.stderr).toContain('warmed before');
     const again = await cli(['warm', 'shopInfoService', '--ids', 'ids.txt', '--again', '--json']);
@@ -139,6 +142,6 @@ describeWith(['redis', 'postgres'], 'the commands of an operator', () => {
     const { stdout, stderr } = await cli(args);
     expect(stderr).toBe('');
     expect(stdout).toMatch(/^warm:[0-9a-f]{20} 250 of 250 record\(s\) asked for\n$/);
-    await holds('stockService', '250', '{"id": 250, "version": 1}');
+    await holds('stock', '250', '{"id": 250, "version": 1}');
   });
 });

@@ -143,7 +143,7 @@ export function aReadService(
     inline: false,
     source,
     keyOf: (id) => `${prefix}:${id}`,
-    localTtlMs: 60_000 + keepMs,
+    localTtlMs: 60_000,
     ...more,
     read: { ...rule, keepMs },
   };
