@@ -6,6 +6,12 @@ export function machineName(chart: Pick<Chart, 'id' | 'version'>): string {
   return `${chart.id}@${chart.version}`;
 }
 
+/** Whether a run's state belongs to a later version of the chart than this program has. */
+export function isNewerMachine(chart: Pick<Chart, 'id' | 'version'>, machine: string): boolean {
+  const [id, version = ''] = machine.split('@');
+  return id === chart.id && Number(version) > Number(chart.version);
+}
+
 /** Moves a state of an older machine version to today's; undefined starts the run anew. */
 export type Migration = (state: string) => string | undefined;
 
@@ -28,7 +34,7 @@ export function adoptState(
 ): string {
   const [id, version = ''] = machine.split('@');
   if (id !== chart.id || !/^\d+$/.test(version)) throw fail('E_SNAPSHOT_UNKNOWN', { machine });
-  if (Number(version) > Number(chart.version)) {
+  if (isNewerMachine(chart, machine)) {
     throw fail('E_FORMAT_NEWER', { what: 'run', format: machine, known: machineName(chart) });
   }
   const today = version === chart.version ? state : (known.get(machine)?.(state) ?? chart.initial);

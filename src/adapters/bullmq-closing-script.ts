@@ -59,6 +59,16 @@ export function progressOf(execution: number, word: string): string {
   return word.startsWith(number) ? word.slice(number.length) : '';
 }
 
+/** What earlier executions left in a job. */
+export interface Left {
+  readonly closed: number;
+  readonly begun: number;
+  /** Executions after the last that closed which left the job to a newer program. */
+  readonly passed: readonly number[];
+  /** The last word of any of them, see {@link progressWord}. */
+  readonly progress: string;
+}
+
 export interface ClosingScript {
   close(closing: {
     readonly job: string;
@@ -70,9 +80,9 @@ export interface ClosingScript {
     readonly deadLetters: readonly DeadLetter[];
   }): Promise<'closed' | 'repeated' | 'lost'>;
   /** Sets a field of the job while the token holds its lock; `+1` counts it up. */
-  note(job: string, token: string, field: 'progress' | 'begun', value: string): Promise<boolean>;
-  /** What earlier executions left in the job: `progress` is the last word of any of them, see {@link progressWord}. */
-  left(job: string): Promise<{ readonly closed: number; readonly begun: number; readonly progress: string }>;
+  note(job: string, token: string, field: 'progress' | 'begun' | 'passed', value: string): Promise<boolean>;
+  /** What earlier executions left in the job. */
+  left(job: string): Promise<Left>;
 }
 
 interface Scripted {
@@ -108,13 +118,23 @@ export function createClosingScript(redis: Redis | Cluster, keys: QueueKeys): Cl
       );
     },
     async left(job) {
-      const [closed, begun, progress] = await redis.hmget(
+      const [closed, begun, passed, progress] = await redis.hmget(
         keys.job(job),
         'cw-closed',
         'cw-begun',
+        'cw-passed',
         'cw-progress',
       );
-      return { closed: Number(closed ?? 0), begun: Number(begun ?? 0), progress: progress ?? '' };
+      const lastClosed = Number(closed ?? 0);
+      return {
+        closed: lastClosed,
+        begun: Number(begun ?? 0),
+        passed: (passed ?? '')
+          .split(' ')
+          .map(Number)
+          .filter((execution) => execution > lastClosed),
+        progress: progress ?? '',
+      };
     },
   };
 }

@@ -87,7 +87,7 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
   );
 
   return {
-    async enqueue(chunks) {
+    async enqueue(chunks, sent) {
       // BullMQ itself would wait for the first connection without end, holding every chunk it was given.
       if (!isUsable(redis))
         throw fail('E_ENQUEUE_FAILED', { reason: `Redis is not connected (${redis.status})` });
@@ -103,7 +103,10 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
         },
       }));
       try {
-        const adding = ready().then((opened) => opened.addBulk(jobs));
+        const opened = await within(ready(), timeoutMs);
+        const adding = opened.addBulk(jobs);
+        // BullMQ writes its commands within this turn of the event loop.
+        if (sent !== undefined) setImmediate(sent);
         await within(adding, timeoutMs);
       } catch (error) {
         // Without its cause: the driver's error carries the command, and so a thousand messages.

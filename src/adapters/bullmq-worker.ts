@@ -15,6 +15,7 @@ import type {
 import {
   type ClosingScript,
   createClosingScript,
+  type Left,
   progressOf,
   progressWord,
   queueKeys,
@@ -62,6 +63,7 @@ class RetryLater extends Error {
 const FIRST_PROGRESS_MS = 50;
 /** The wait after a failure that says none: a bug of ours, or Redis gone while closing. */
 const UNFORESEEN_RETRY_MS = 1_000;
+const NOTHING_LEFT: Left = { closed: 0, begun: 0, passed: [], progress: '' };
 const EMPTY: EmptyChunk = { format: PLAIN_FORMAT, positions: [] };
 
 /** Runs executions of the queue's jobs by BullMQ's worker. Translates how they end; decides nothing itself. */
@@ -161,7 +163,7 @@ async function executionOf(
   const id = job.id ?? '';
   const data = unpackChunk(job.data);
   const number = job.attemptsStarted;
-  const left = number > 1 ? await script.left(id) : { closed: 0, begun: 0, progress: '' };
+  const left = number > 1 ? await script.left(id) : NOTHING_LEFT;
   const startedMs = clock.now();
   let told = '';
   let timer: NodeJS.Timeout | undefined;
@@ -177,6 +179,7 @@ async function executionOf(
     execution: number,
     lastClosed: left.closed,
     begun: left.begun,
+    passed: left.passed,
     lastProgress: progressOf(number - 1, left.progress),
     worker: name,
     signal,
@@ -188,6 +191,9 @@ async function executionOf(
     },
     async begin() {
       await script.note(id, token, 'begun', '+1');
+    },
+    async pass() {
+      await script.note(id, token, 'passed', [...left.passed, number].join(' '));
     },
     split: (parts) => enqueue(parts),
     async close({ rest, audit, deadLetters }) {

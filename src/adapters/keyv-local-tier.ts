@@ -3,7 +3,7 @@
  * ones. No serialisation (keyv hands back the same object), so entries are frozen at the boundary.
  */
 import { Keyv } from 'keyv';
-import { createVersionedStore, type Provisional, type VersionedStoreOptions } from './lru-versioned-store.ts';
+import { createVersionedStore, type Staged, type VersionedStoreOptions } from './lru-versioned-store.ts';
 import type { LocalEntry, LocalTier } from '../core/ports.ts';
 
 export type LocalTierOptions = VersionedStoreOptions;
@@ -16,24 +16,17 @@ export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
   const store = createVersionedStore(options);
   const readable = overKeyv<LocalEntry>({
     read: store.readable,
-    write: store.fill,
+    write: (_key, entry) => store.fill(entry),
   });
-  const provisional = overKeyv<Provisional>({
-    read: store.provisional,
-    write: store.stage,
-  });
+  // One entry of keyv for all an execution stages together: keyv's price is by call and key, and a chunk has a thousand.
+  const provisional = overKeyv<Staged>({ read: store.staged, write: store.stage });
   return {
     async stage(entries, token) {
-      await provisional.setMany(
-        entries.map((entry) => ({ key: entry.key, value: { entry: frozen(entry), token, next: undefined } })),
-      );
+      await provisional.set(token, new Map(entries.map((entry) => [entry.key, frozen(entry)])));
     },
     async staged(keys, token) {
-      const found = await provisional.getMany([...keys]);
-      return found.map((first) => {
-        for (let at = first; at !== undefined; at = at.next) if (at.token === token) return at.entry;
-        return undefined;
-      });
+      const held = await provisional.get(token);
+      return keys.map((key) => held?.get(key));
     },
     promote(entries, token) {
       for (const entry of entries) store.promote(entry, token);
@@ -56,7 +49,7 @@ export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
 
 interface View<Value> {
   readonly read: (key: string) => Value | undefined;
-  readonly write: (value: Value) => void;
+  readonly write: (key: string, value: Value) => void;
 }
 
 /**
@@ -77,12 +70,9 @@ function overKeyv<Value extends object>({ read, write }: View<Value>): Keyv<Valu
       capabilities: { expires: true },
       get: row,
       getMany: (keys: readonly string[]) => keys.map(row),
-      set: (_key: string, { value }: { readonly value: Value }) => {
-        write(value);
+      set: (key: string, { value }: { readonly value: Value }) => {
+        write(key, value);
         return true;
-      },
-      setMany: (rows: readonly { readonly value: { readonly value: Value } }[]) => {
-        for (const { value } of rows) write(value.value);
       },
     },
   });

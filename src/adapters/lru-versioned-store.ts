@@ -9,26 +9,20 @@ import type { Version } from '../core/service.ts';
 import { compareDigits } from '../core/version.ts';
 
 export interface VersionedStoreOptions {
-  /** Keys at most, with a readable entry or only provisional ones. */
+  /** Readable entries at most. */
   readonly maxEntries: number;
-  /** Bytes at most, by estimate: see {@link ENTRY_OVERHEAD_BYTES}. Provisional entries count. */
+  /** Bytes at most, by estimate: see {@link ENTRY_OVERHEAD_BYTES}. Provisional entries count and push readable ones out. */
   readonly maxBytes: number;
   readonly clock: Clock;
 }
 
-/** An entry that waits for Redis' answer. Several executions may hold one for the same key at once. */
-export interface Provisional {
-  readonly entry: LocalEntry;
-  /** The execution it belongs to. */
-  readonly token: string;
-  /** Older ones of the same key; kept by the store. */
-  next: Provisional | undefined;
-}
+/** What one execution has written and Redis has not answered yet, by key. Several executions may hold a key at once. */
+export type Staged = ReadonlyMap<string, LocalEntry>;
 
 export interface VersionedStore {
-  readonly stage: (provisional: Provisional) => void;
-  /** The provisional entries of a key, newest first by {@link Provisional.next}. */
-  readonly provisional: (key: string) => Provisional | undefined;
+  /** Adds to what `token` has staged. An entry that is larger than the whole store is not kept. */
+  readonly stage: (token: string, entries: Staged) => void;
+  readonly staged: (token: string) => Staged | undefined;
   readonly promote: (entry: LocalEntry, token: string) => void;
   readonly discard: LocalTier['discard'];
   readonly evict: LocalTier['evict'];
@@ -48,92 +42,139 @@ interface Deleted {
 /** What is held under one key; replaced as a whole, never changed, because lru-cache counts bytes only then. */
 interface Slot {
   readonly entry: LocalEntry | undefined;
-  readonly provisional: Provisional | undefined;
   readonly deleted: Deleted | undefined;
 }
 
 /** What an entry costs beside its text and key: objects, version, origin and lru-cache's own columns. */
 const ENTRY_OVERHEAD_BYTES = 200;
 
-const EMPTY: Slot = { entry: undefined, provisional: undefined, deleted: undefined };
+const EMPTY: Slot = { entry: undefined, deleted: undefined };
 
 /**
- * How long a provisional entry lives, and how long a delete is remembered, in milliseconds. Longer than any execution
+ * How long what an execution staged lives, and how long a delete is remembered, in milliseconds. Longer than any execution
  * waits for Redis; whatever comes later is decided by Redis alone, at the price of one miss.
  */
 const MEMORY_MS = 60_000;
 
 export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedStoreOptions): VersionedStore {
   const slots = new LRUCache<string, Slot>({ max: maxEntries, maxSize: maxBytes, sizeCalculation: bytesOf });
+  const provisional = createStaging(maxBytes);
 
   const at = (key: string): Slot => slots.peek(key) ?? EMPTY;
 
   function put(key: string, slot: Slot): void {
-    const isRemembered = slot.deleted !== undefined && slot.deleted.untilMs > clock.now();
-    if (slot.entry === undefined && slot.provisional === undefined && !isRemembered) slots.delete(key);
-    else slots.set(key, slot);
+    if (slot.entry !== undefined || (slot.deleted !== undefined && slot.deleted.untilMs > clock.now()))
+      slots.set(key, slot);
+    else slots.delete(key);
   }
 
   return {
-    stage: (provisional) => put(provisional.entry.key, staged(at(provisional.entry.key), provisional)),
-    provisional: (key) => slots.peek(key)?.provisional,
-    promote: (entry, token) => put(entry.key, promoted(at(entry.key), entry, token, clock)),
-    discard: (key, token, readable) => put(key, discarded(at(key), token, readable)),
+    stage(token, entries) {
+      provisional.add(token, entries, clock.now());
+      while (slots.size > 0 && slots.calculatedSize + provisional.size().bytes > maxBytes) slots.pop();
+    },
+    staged: (token) => provisional.of(token),
+    promote(entry, token) {
+      put(entry.key, promoted(at(entry.key), entry, provisional.take(token, entry.key), clock));
+    },
+    discard(key, token, readable) {
+      provisional.take(token, key);
+      const slot = at(key);
+      if (readable !== undefined && slot.entry !== undefined && isBehind(slot.entry, readable.version, -1))
+        put(key, { entry: undefined, deleted: slot.deleted });
+    },
     evict: (key, version) => put(key, evicted(at(key), version, clock)),
     fill(entry) {
       const slot = at(entry.key);
-      put(entry.key, { ...slot, entry: newest(slot, entry, clock) });
+      put(entry.key, { entry: newest(slot, entry, clock), deleted: slot.deleted });
     },
     readable(key) {
       const slot = slots.get(key);
       if (slot?.entry === undefined) return undefined;
       if (isKept(slot.entry, clock)) return slot.entry;
-      put(key, { ...slot, entry: undefined });
+      put(key, { entry: undefined, deleted: slot.deleted });
       return undefined;
     },
     peek(key) {
       const entry = slots.peek(key)?.entry;
       return entry !== undefined && isKept(entry, clock) ? entry : undefined;
     },
-    clear: () => slots.clear(),
-    size: () => ({ entries: slots.size, bytes: slots.calculatedSize }),
+    clear() {
+      slots.clear();
+      provisional.clear();
+    },
+    size() {
+      const { entries, bytes } = provisional.size();
+      return { entries: slots.size + entries, bytes: slots.calculatedSize + bytes };
+    },
   };
 }
 
-function staged(slot: Slot, provisional: Provisional): Slot {
-  provisional.next = without(slot.provisional, provisional.token, provisional.entry.storedMs - MEMORY_MS);
-  return { entry: slot.entry, provisional, deleted: slot.deleted };
-}
+/** Provisional entries by execution. They are as many as executions hold in hand, and go when those end. */
+function createStaging(maxBytes: number) {
+  const byToken = new Map<string, { readonly entries: Map<string, LocalEntry>; readonly sinceMs: number }>();
+  let count = 0;
+  let bytes = 0;
 
-function promoted(slot: Slot, entry: LocalEntry, token: string, clock: Clock): Slot {
-  const own = ofToken(slot.provisional, token);
-  const provisional = own === undefined ? slot.provisional : without(slot.provisional, token);
-  if (own !== undefined && isSame(own.entry.version, entry.version)) {
-    return { entry: newest(slot, own.entry, clock), provisional, deleted: slot.deleted };
-  }
-  const isOlder = slot.entry !== undefined && compareEntries(slot.entry, entry) < 0;
-  return { entry: isOlder ? undefined : slot.entry, provisional, deleted: slot.deleted };
-}
+  const forget = (entry: LocalEntry): void => {
+    count -= 1;
+    bytes -= costOf(entry.key, entry);
+  };
+  /** Those of executions that never came back. */
+  const expire = (nowMs: number): void => {
+    for (const [token, { entries, sinceMs }] of byToken) {
+      if (sinceMs > nowMs - MEMORY_MS) return;
+      for (const entry of entries.values()) forget(entry);
+      byToken.delete(token);
+    }
+  };
 
-function discarded(
-  slot: Slot,
-  token: string,
-  readable: { readonly version: Version | null } | undefined,
-): Slot {
-  const isDropped =
-    readable !== undefined && slot.entry !== undefined && isBehind(slot.entry, readable.version, -1);
   return {
-    entry: isDropped ? undefined : slot.entry,
-    provisional: without(slot.provisional, token),
-    deleted: slot.deleted,
+    add(token: string, added: Staged, nowMs: number): void {
+      expire(nowMs);
+      const held = byToken.get(token)?.entries ?? new Map<string, LocalEntry>();
+      if (held.size === 0) byToken.set(token, { entries: held, sinceMs: nowMs });
+      for (const entry of added.values()) {
+        const cost = costOf(entry.key, entry);
+        if (cost > maxBytes) continue;
+        const earlier = held.get(entry.key);
+        if (earlier !== undefined) forget(earlier);
+        held.set(entry.key, entry);
+        count += 1;
+        bytes += cost;
+      }
+    },
+    of: (token: string): Staged | undefined => byToken.get(token)?.entries,
+    /** Takes an entry out; undefined when the execution does not hold one. */
+    take(token: string, key: string): LocalEntry | undefined {
+      const held = byToken.get(token)?.entries;
+      const entry = held?.get(key);
+      if (held === undefined || entry === undefined) return undefined;
+      held.delete(key);
+      forget(entry);
+      if (held.size === 0) byToken.delete(token);
+      return entry;
+    },
+    clear(): void {
+      byToken.clear();
+      count = 0;
+      bytes = 0;
+    },
+    size: () => ({ entries: count, bytes }),
   };
+}
+
+function promoted(slot: Slot, entry: LocalEntry, own: LocalEntry | undefined, clock: Clock): Slot {
+  if (own !== undefined && isSame(own.version, entry.version))
+    return { entry: newest(slot, own, clock), deleted: slot.deleted };
+  const isOlder = slot.entry !== undefined && compareEntries(slot.entry, entry) < 0;
+  return { entry: isOlder ? undefined : slot.entry, deleted: slot.deleted };
 }
 
 function evicted(slot: Slot, version: Version | null, clock: Clock): Slot {
   const isDropped = slot.entry !== undefined && isBehind(slot.entry, version, 0);
   return {
     entry: isDropped ? undefined : slot.entry,
-    provisional: slot.provisional,
     deleted: laterDelete(slot.deleted, version, clock),
   };
 }
@@ -171,23 +212,10 @@ function isSame(a: Version, b: Version): boolean {
   return a.kind === b.kind && a.digits === b.digits;
 }
 
-function ofToken(first: Provisional | undefined, token: string): Provisional | undefined {
-  for (let at = first; at !== undefined; at = at.next) if (at.token === token) return at;
-  return undefined;
+function bytesOf({ entry }: Slot, key: string): number {
+  return entry === undefined ? key.length + ENTRY_OVERHEAD_BYTES : costOf(key, entry);
 }
 
-/** The chain without the entry of this token, and without those stored at or before `expiredMs`. */
-function without(first: Provisional | undefined, token: string, expiredMs = 0): Provisional | undefined {
-  if (first === undefined) return undefined;
-  const next = without(first.next, token, expiredMs);
-  if (first.token === token || first.entry.storedMs <= expiredMs) return next;
-  return next === first.next ? first : { ...first, next };
-}
-
-function bytesOf(slot: Slot, key: string): number {
-  let bytes = key.length + ENTRY_OVERHEAD_BYTES + (slot.entry?.text.length ?? 0);
-  for (let at = slot.provisional; at !== undefined; at = at.next) {
-    bytes += key.length + ENTRY_OVERHEAD_BYTES + at.entry.text.length;
-  }
-  return bytes;
+function costOf(key: string, { text }: LocalEntry): number {
+  return key.length + ENTRY_OVERHEAD_BYTES + text.length;
 }

@@ -12,7 +12,8 @@ export function createMemoryAudit(
   const cursors = new Map<string, string>();
 
   const add = (entry: AuditEntry): number => {
-    const execution = [entry.stream, entry.epoch, entry.redrive, entry.job, entry.execution];
+    const { stream, epoch, redrive, job, execution: number, startedMs } = entry;
+    const execution = [stream, epoch, redrive, job, number, startedMs];
     const rows = entry.rows.filter((row: AuditRow) => {
       const name = JSON.stringify([...execution, row[0]]);
       return !known.has(name) && known.add(name);

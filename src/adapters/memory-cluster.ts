@@ -1,6 +1,7 @@
 /** The cluster's side of `memory-source.ts`: logs that a test fills, cuts short and makes anew, and the groups' commits. */
 import { fail } from '../core/errors.ts';
 import type { SourceRecord } from '../core/ports.ts';
+import { MemoryGroup } from './memory-group.ts';
 
 /** One partition's log; outlives the sources that read it, as a broker would. */
 export interface MemoryLog {
@@ -17,6 +18,7 @@ export class MemoryCluster {
   readonly logs = new Map<string, MemoryLog>();
   /** By `group topic/partition`. */
   readonly commits = new Map<string, string>();
+  readonly #groups = new Map<string, MemoryGroup>();
   #made = 0;
 
   constructor(clusterId: string) {
@@ -44,6 +46,15 @@ export class MemoryCluster {
     const log = this.log(topic, partition);
     const records = log.records.slice(Math.max(0, offset - log.low));
     this.logs.set(placeOf(topic, partition), { ...log, low: offset, records });
+  }
+
+  /** The group of this id, made when it is first asked for. */
+  group(groupId: string): MemoryGroup {
+    const known = this.#groups.get(groupId);
+    if (known !== undefined) return known;
+    const group = new MemoryGroup();
+    this.#groups.set(groupId, group);
+    return group;
   }
 
   log(topic: string, partition: number): MemoryLog {

@@ -1,6 +1,6 @@
 /**
- * A change source in this process: a group with one member that reads the logs of a {@link MemoryCluster}. It passes the
- * suite of Kafka's adapter, so what runs over it runs over Kafka.
+ * A change source in this process: a member of a group that reads its share of the logs of a {@link MemoryCluster}. It
+ * passes the suite of Kafka's adapter, so what runs over it runs over Kafka.
  */
 import { backoffMs } from '../core/backoff.ts';
 import { fail } from '../core/errors.ts';
@@ -14,6 +14,7 @@ import type {
   SourcePosition,
 } from '../core/ports.ts';
 import { type MemoryCluster, type MemoryLog, placeOf } from './memory-cluster.ts';
+import { type GroupMember, MemoryGroup } from './memory-group.ts';
 
 export interface MemorySourceOptions {
   readonly cluster: MemoryCluster;
@@ -21,11 +22,18 @@ export interface MemorySourceOptions {
   readonly topics: readonly string[];
   /** Most records of a batch. @defaultValue 500 */
   readonly maxBatch?: number;
+  /** How often an idle partition is looked at, milliseconds. @defaultValue 5 */
+  readonly idleMs?: number;
+  /** Its name in the group, by which the cluster can give it up. @defaultValue '' */
+  readonly member?: string;
+  /** Shares with nobody, as an owner that does not know yet that it was given up. @defaultValue false */
+  readonly isAlone?: boolean;
   readonly clock: Clock;
 }
 
-/** How often an idle partition is looked at, milliseconds. */
 const IDLE_MS = 5;
+/** A member hears that the group has changed, or went on without it, with its next heartbeat; milliseconds. */
+const HEARS_AFTER_MS = 5;
 const OFFER_AGAIN = { initialMs: 20, factor: 2, maxMs: 1_000, jitter: 0 } as const;
 
 export function createMemorySource(options: MemorySourceOptions): ChangeSource {
@@ -39,7 +47,14 @@ class MemorySource implements ChangeSource {
   readonly #positions = new Map<string, number>();
   readonly #resolved = new Map<string, string>();
   readonly #pauses = new Map<string, number>();
+  readonly #group: MemoryGroup;
+  readonly #member: GroupMember;
+  /** Of the source: grows with every membership, and when the log is not what it was. */
   #generation = 0;
+  /** Of the group, as this member knows it. */
+  #joined = -1;
+  #isStarted = false;
+  #rejoining: Promise<void> | undefined;
   #tenure = new AbortController();
   #handler: BatchHandler = () => Promise.resolve();
   #running: Promise<unknown> = Promise.resolve();
@@ -47,6 +62,8 @@ class MemorySource implements ChangeSource {
   constructor(options: MemorySourceOptions) {
     this.#options = options;
     this.groupId = options.groupId;
+    this.#group = options.isAlone === true ? new MemoryGroup() : options.cluster.group(options.groupId);
+    this.#member = { name: options.member ?? '', onRebalance: () => void this.#hear() };
     this.#tenure.abort();
   }
 
@@ -60,6 +77,7 @@ class MemorySource implements ChangeSource {
     const missing = topics.find((topic) => !places.some((place) => place.startsWith(`${topic}/`)));
     if (missing !== undefined) return Promise.reject(fail('E_TOPIC_MISSING', { topic: missing }));
     this.#handler = handler;
+    this.#isStarted = true;
     this.#join();
     return Promise.resolve();
   }
@@ -67,9 +85,13 @@ class MemorySource implements ChangeSource {
   assignments() {
     if (this.#tenure.signal.aborted) return [];
     const { cluster, topics } = this.#options;
+    const wanted = [...cluster.logs.keys()].filter((place) =>
+      topics.some((topic) => place.startsWith(`${topic}/`)),
+    );
+    const mine = this.#group.shareOf(this.#member, wanted);
     return topics.map((topic) => ({
       topic,
-      partitions: [...cluster.logs.keys()]
+      partitions: mine
         .filter((place) => place.startsWith(`${topic}/`))
         .map((place) => Number(place.slice(topic.length + 1))),
     }));
@@ -109,8 +131,9 @@ class MemorySource implements ChangeSource {
   }
 
   async restart(reason: string): Promise<void> {
-    await this.#leave(reason);
-    this.#join();
+    this.#group.leave(this.#member);
+    await this.#endTenure(reason);
+    if (this.#tenure.signal.aborted) this.#join();
   }
 
   isHealthy() {
@@ -119,11 +142,16 @@ class MemorySource implements ChangeSource {
       : { healthy: true, reason: '' };
   }
 
-  close(): Promise<void> {
-    return this.#leave('the source is closed');
+  async close(): Promise<void> {
+    this.#isStarted = false;
+    await this.#endTenure('the source is closed');
+    this.#group.leave(this.#member);
   }
 
+  /** Becomes a member if it is none any more, and reads what the group gives it. */
   #join(): void {
+    if (!this.#group.has(this.#member)) this.#group.join(this.#member);
+    this.#joined = this.#group.generation;
     this.#generation += 1;
     this.#tenure = new AbortController();
     this.#positions.clear();
@@ -137,9 +165,27 @@ class MemorySource implements ChangeSource {
     for (const listener of this.#listeners) listener();
   }
 
-  async #leave(reason: string): Promise<void> {
+  async #endTenure(reason: string): Promise<void> {
     this.#tenure.abort(fail('E_ABORTED', { reason }));
     await this.#running;
+  }
+
+  async #hear(): Promise<void> {
+    await this.#options.clock.sleep(HEARS_AFTER_MS);
+    this.#rejoin();
+  }
+
+  #isMember(): boolean {
+    return this.#joined === this.#group.generation;
+  }
+
+  /** Takes part in the group as it is now. Its handlers end first: a member has one tenure at a time. */
+  #rejoin(): void {
+    if (this.#isMember() || !this.#isStarted) return;
+    this.#rejoining ??= this.#endTenure('the group was rebalanced').then(() => {
+      this.#rejoining = undefined;
+      if (this.#isStarted && this.#tenure.signal.aborted) this.#join();
+    });
   }
 
   /** Offers one partition's batches, one at a time, until the membership ends. */
@@ -148,7 +194,7 @@ class MemorySource implements ChangeSource {
     let failures = 0;
     while (!signal.aborted) {
       const batch = this.#isPaused(place) ? undefined : this.#nextBatch(topic, partition, signal);
-      let waitMs = IDLE_MS;
+      let waitMs = this.#options.idleMs ?? IDLE_MS;
       if (batch !== undefined) {
         waitMs = 0;
         try {
@@ -195,10 +241,13 @@ class MemorySource implements ChangeSource {
       highWatermark: String(high),
       signal,
       heartbeat: () =>
-        signal.aborted ? Promise.reject(fail('E_ABORTED', { reason: 'not a member' })) : Promise.resolve(),
+        signal.aborted || !this.#isMember()
+          ? Promise.reject(fail('E_ABORTED', { reason: 'not a member' }))
+          : Promise.resolve(),
       resolve,
       commit: (offset) => {
-        if (signal.aborted) return Promise.reject(fail('E_ABORTED', { reason: 'the membership is over' }));
+        if (signal.aborted || !this.#isMember())
+          return Promise.reject(fail('E_ABORTED', { reason: 'the membership is over' }));
         resolve(offset);
         cluster.commits.set(`${groupId} ${place}`, String(Number(offset) + 1));
         return Promise.resolve();

@@ -3,7 +3,7 @@ import type { Log, Mark, MarkName, MarkStore } from '../core/ports.ts';
 import { type RedisClient, redisReason } from './redis-connection.ts';
 
 /** Bumped when the text of a mark changes. */
-const MARK_FORMAT = 1;
+export const MARK_FORMAT = 1;
 
 /**
  * Compare and set. KEYS the stream's hash, then the jobs that must be there · ARGV field of the cluster, text it must have

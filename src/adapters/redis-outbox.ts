@@ -11,13 +11,7 @@ import { redisReason, type RedisClient } from './redis-connection.ts';
  * @param name the stream's key; its entries have the one field `e`
  */
 export function createRedisOutbox(redis: RedisClient, name: string): Outbox {
-  const guarded = async <T>(command: Promise<T>): Promise<T> => {
-    try {
-      return await command;
-    } catch (error) {
-      throw fail('E_UNREACHABLE', { what: `The outbox ${name} in Redis`, reason: redisReason(error) });
-    }
-  };
+  const guarded = <T>(command: Promise<T>): Promise<T> => reaching(name, command);
   return {
     name,
     async read(count) {
@@ -33,4 +27,21 @@ export function createRedisOutbox(redis: RedisClient, name: string): Outbox {
       return Promise.resolve();
     },
   };
+}
+
+/**
+ * Puts an entry into an outbox from outside an execution, whose closing script does that by itself.
+ *
+ * @throws `E_UNREACHABLE`
+ */
+export async function appendToOutbox(redis: RedisClient, name: string, json: string): Promise<void> {
+  await reaching(name, redis.xadd(name, '*', 'e', json));
+}
+
+async function reaching<T>(name: string, command: Promise<T>): Promise<T> {
+  try {
+    return await command;
+  } catch (error) {
+    throw fail('E_UNREACHABLE', { what: `The outbox ${name} in Redis`, reason: redisReason(error) });
+  }
 }

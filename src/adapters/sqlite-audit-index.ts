@@ -22,7 +22,7 @@ export function hashOf(text: string): number {
   for (let index = 0; index < text.length; index += 1)
     hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
   hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
-  return (hash ^ (hash >>> 13)) | 0;
+  return (hash ^ (hash >>> 13)) >>> 0;
 }
 
 /** The hash of a record whose key does not tell its id. */
@@ -33,7 +33,7 @@ export const hashOfMessage = (stream: string, position: string): number =>
 
 export interface EntryIndex {
   /** Sorted; neighbours may be equal. */
-  readonly hashes: Int32Array;
+  readonly hashes: Uint32Array;
   /** First and last position; null when no row has a numeric one. */
   readonly first: number | null;
   readonly last: number | null;
@@ -70,7 +70,7 @@ export function indexEntry(entry: AuditEntry, known: KeyPatterns): EntryIndex {
   }
   const hasPositions = first <= last;
   return {
-    hashes: Int32Array.from(hashes).sort(),
+    hashes: Uint32Array.from(hashes).sort(),
     first: hasPositions ? first : null,
     last: hasPositions ? last : null,
     newPatterns,

@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import { fail, reasonOf } from '../core/errors.ts';
+import { KEY_INDEX_TABLES } from './sqlite-audit-keys.ts';
 
 /**
  * The layout of docs/adr/0005-audit-layout.md: one row per execution, which keeps the audit entry as it was written, and
@@ -9,11 +10,7 @@ const STEPS: readonly string[] = [
   `
   create table outboxes (name text primary key, cursor text not null) without rowid;
 
-  -- A key index in parts of half a million postings: only the newest part is written to, and it fits the page cache.
-  create table segments (id integer primary key, postings integer not null, rows integer not null);
-  insert into segments values (1, 0, 0);
-  create table postings (segment integer, hash integer, execution integer, primary key (segment, hash, execution)) without rowid;
-
+${KEY_INDEX_TABLES}
   -- widest: the largest distance between first and last position of an execution.
   create table streams (id integer primary key, name text not null unique, widest integer not null);
 
@@ -44,10 +41,10 @@ const STEPS: readonly string[] = [
   select s.name || '@' || json_extract(r.value, '$[0]') as message, e.epoch, e.redrive, e.job, e.execution, e.worker,
     coalesce(json_extract(e.services, '$[' || iif(json_extract(r.value, '$[3]') < 0, 999999, json_extract(r.value, '$[3]')) || ']'), '') as service,
     json_extract(r.value, '$[4]') as record_id, json_extract(r.value, '$[5]') as key, json_extract(r.value, '$[6]') as version,
-    json_extract(r.value, '$[1]') as state, json_extract(r.value, '$[7]') as attempts,
-    coalesce(json_extract(e.errors, '$[' || iif(json_extract(r.value, '$[8]') < 0, 999999, json_extract(r.value, '$[8]')) || '].code'), '') as error_code,
-    coalesce(json_extract(e.errors, '$[' || iif(json_extract(r.value, '$[8]') < 0, 999999, json_extract(r.value, '$[8]')) || '].message'), '') as error,
-    json_extract(r.value, '$[9]') as superseded_by, json_extract(r.value, '$[11]') as note,
+    json_extract(r.value, '$[1]') as state, coalesce(json_extract(r.value, '$[7]'), 0) as attempts,
+    coalesce(json_extract(e.errors, '$[' || iif(coalesce(json_extract(r.value, '$[8]'), -1) < 0, 999999, json_extract(r.value, '$[8]')) || '].code'), '') as error_code,
+    coalesce(json_extract(e.errors, '$[' || iif(coalesce(json_extract(r.value, '$[8]'), -1) < 0, 999999, json_extract(r.value, '$[8]')) || '].message'), '') as error,
+    coalesce(json_extract(r.value, '$[9]'), '') as superseded_by, coalesce(json_extract(r.value, '$[11]'), '') as note,
     strftime('%Y-%m-%dT%H:%M:%fZ', e.started / 1000, 'unixepoch') as started,
     strftime('%Y-%m-%dT%H:%M:%fZ', e.ended / 1000, 'unixepoch') as ended,
     json_extract(e.entry, '$.trails[' || json_extract(r.value, '$[2]') || ']') as steps
@@ -65,8 +62,8 @@ const BUSY_TIMEOUT_MS = 5_000;
  * Opens the file for writing, made or migrated if need be.
  *
  * `synchronous = FULL`: a commit must survive a power failure, because its entries are removed from the outbox next.
- * It costs 1 to 4 % (ADR 0005). The page cache holds the part of the key index that is written to; checkpoints are rarer
- * than SQLite's default, since every one writes the same hot pages again.
+ * It costs 1 to 4 % (ADR 0005). Checkpoints are rarer than SQLite's default, since every one
+ * writes the same hot pages again.
  */
 export function openForWriting(file: string): DatabaseSync {
   const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
@@ -81,6 +78,15 @@ export function openForWriting(file: string): DatabaseSync {
     db.close();
     throw error;
   }
+}
+
+/** Migrates the file and closes it. The caller holds its lease. @returns its format before (0: there was none) and now */
+export function migrateFile(file: string): { readonly from: number; readonly to: number } {
+  const before = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
+  const from = formatOf(before);
+  before.close();
+  openForWriting(file).close();
+  return { from, to: AUDIT_STORE_FORMAT };
 }
 
 /**

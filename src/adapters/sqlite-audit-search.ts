@@ -4,6 +4,7 @@ import { parseMessageId } from '../core/change.ts';
 import type { AuditQuery } from '../core/ports.ts';
 import type { AuditRecord } from '../core/trail.ts';
 import { hashOf, hashOfMessage, hashOfRecord, numberOf, withoutPart } from './sqlite-audit-index.ts';
+import { executionsWith } from './sqlite-audit-keys.ts';
 
 /** Executions that may hold what is asked for, newest first, each once. */
 type Candidates = Iterable<number>;
@@ -27,17 +28,7 @@ export function createAuditSearch(db: DatabaseSync): AuditSearch {
   const idsOf = (sql: string, ...values: SQLInputValue[]): number[] =>
     all(sql, ...values).map((row) => Number(row['id']));
 
-  /** Part by part of the key index, so that a query with a limit seldom needs the older ones. */
-  function* byHashes(hashes: readonly number[]): Candidates {
-    const newest = Number(all('select max(id) as id from segments')[0]?.['id'] ?? 0);
-    for (let segment = newest; segment > 0; segment -= 1) {
-      yield* idsOf(
-        'select distinct execution as id from postings where segment = ? and hash in (select value from json_each(?)) order by 1 desc',
-        segment,
-        JSON.stringify(hashes),
-      );
-    }
-  }
+  const byHashes = (hashes: readonly number[]): Candidates => executionsWith(db, hashes);
 
   const byMessage = (message: string): Candidates => {
     const asked = parseMessageId(message);

@@ -4,7 +4,7 @@ import { CachewrightError, fail, reasonOf } from '../core/errors.ts';
 import type { AuditDefect, AuditReader, AuditStore, OutboxEntry } from '../core/ports.ts';
 import { AUDIT_FORMAT } from '../core/trail.ts';
 import { createAuditAppender } from './sqlite-audit-append.ts';
-import { openForReading, openForWriting } from './sqlite-audit-schema.ts';
+import { migrateFile, openForReading, openForWriting } from './sqlite-audit-schema.ts';
 import { createAuditSearch } from './sqlite-audit-search.ts';
 import { takeLease } from './sqlite-lease.ts';
 
@@ -48,6 +48,21 @@ export function createSqliteAudit(options: SqliteAuditOptions): AuditStore {
       });
     },
   };
+}
+
+/**
+ * Brings a file to today's layout, under its lease: nobody writes it meanwhile.
+ *
+ * @returns its format before (0: there was none) and now
+ * @throws `E_AUDIT_BUSY` while a service writes it (that one has migrated it), `E_FORMAT_NEWER`, `E_AUDIT_STORE`
+ */
+export function migrateSqliteAudit(file: string): { readonly from: number; readonly to: number } {
+  const release = asStoreError(() => takeLease(file));
+  try {
+    return asStoreError(() => migrateFile(file));
+  } finally {
+    release();
+  }
 }
 
 /**

@@ -1,12 +1,12 @@
 import type { Config } from '../config/schema.ts';
 import { reasonOf } from '../core/errors.ts';
-import type { Clock, Log } from '../core/ports.ts';
 import { createServer, type HttpServer } from '../server/server.ts';
+import { type CacheGuard, startCacheGuard } from './cache-guard.ts';
 import { type CachewrightEvents } from './events.ts';
 import { type KafkaIngest, startKafkaIngest } from './kafka-ingest.ts';
 import { checkRedisRoles } from './redis-roles.ts';
 import { createView } from './view.ts';
-import { buildParts, type Parts } from './parts.ts';
+import { buildParts, type Overrides, type Parts } from './parts.ts';
 import { buildWorker } from './worker.ts';
 
 /** A running process: what `createCachewright` gives, and what the commands steer. */
@@ -29,10 +29,7 @@ export interface App {
 }
 
 /** Builds a process from its resolved configuration. Nothing is connected or read from before `start`. */
-export function createApp(
-  config: Config,
-  overrides: { readonly clock?: Clock; readonly log?: Log } = {},
-): App {
+export function createApp(config: Config, overrides: Overrides = {}): App {
   return new RunningApp(buildParts(config, overrides));
 }
 
@@ -43,6 +40,7 @@ class RunningApp implements App {
   #server: HttpServer | undefined;
   #worker: ReturnType<typeof buildWorker> | undefined;
   #kafka: KafkaIngest | undefined;
+  #cacheGuard: CacheGuard | undefined;
   #isAuditOpen = false;
   #isStarted = false;
   #closing: Promise<void> | undefined;
@@ -81,6 +79,7 @@ class RunningApp implements App {
     if (this.#has.has('ingest') && parts.config.kafka !== undefined) {
       this.#kafka = await startKafkaIngest(parts, parts.config.kafka, this.#stop.signal);
     }
+    this.#cacheGuard = startCacheGuard(parts);
     this.#isStarted = true;
     parts.events.emit('ready');
   }
@@ -134,6 +133,7 @@ class RunningApp implements App {
         parts.log.warn({ reason: reasonOf(error) }, `closing ${what}`);
       }
     };
+    await step('the watch over the cache', this.#cacheGuard?.close(), 5_000);
     await step('ingest', this.#kafka?.close(), graceMs + 2_000);
     await step('the worker', this.#worker?.close(graceMs), graceMs + 6_000);
     await step('dead letters', this.parts.mover.close(), 2_000);

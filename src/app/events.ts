@@ -38,6 +38,11 @@ export interface CachewrightEvents {
   dead: [event: MessageEvent];
   /** Ingest: what a partition did (`resumed`, `newEpoch`, `paused` …). */
   ingest: [event: { stream: string; what: string; detail: string }];
+  /**
+   * A cache's Redis of its own: it was found `behind`, `restarted` (what came after the last beat may be lost) or `empty`;
+   * `repaired`: all that it may have lost is in the queue once more.
+   */
+  cache: [event: { what: 'behind' | 'restarted' | 'empty' | 'repaired'; detail: string }];
   ready: [];
   closed: [];
 }

@@ -1,10 +1,11 @@
 import { createKafkaSource } from '../adapters/kafka-source.ts';
 import { createRedisMarks } from '../adapters/redis-mark.ts';
 import type { KafkaConfig } from '../config/schema.ts';
+import type { MarkStore } from '../core/ports.ts';
 import { createBackPressure, type Gauge, queueGauges } from '../ingest/back-pressure.ts';
 import { createHandOff } from '../ingest/hand-off.ts';
 import { createStallWatch } from '../ingest/stall-watch.ts';
-import { type Parts, QUEUE } from './parts.ts';
+import { type Parts, QUEUE, wrap } from './parts.ts';
 import { kafkaConnection } from './kafka-connection.ts';
 
 /** How long a closing source waits for its last commits; without them the mark tells where to go on. */
@@ -41,7 +42,7 @@ export async function startKafkaIngest(
   const handOff = createHandOff({
     source,
     queue,
-    marks,
+    marks: wrap<MarkStore>(marks, parts.wraps.marks),
     machine,
     limits,
     backPressure: createBackPressure({ gauges: gaugesOf(parts), clock, log }),

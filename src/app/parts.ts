@@ -11,9 +11,17 @@ import { createRedisLeases } from '../adapters/redis-leases.ts';
 import { createRedisTier } from '../adapters/redis-tier.ts';
 import type { Config } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
-import type { Clock, Log } from '../core/ports.ts';
+import type {
+  ChunkQueue,
+  Clock,
+  ExecutionHandler,
+  LocalTier,
+  Log,
+  MarkStore,
+  RedisTier,
+} from '../core/ports.ts';
 import { createSubmit } from '../ingest/submit.ts';
-import { createParse } from '../pipeline/parse.ts';
+import { createParse, type Parse } from '../pipeline/parse.ts';
 import { createCoherentLocalTier } from '../read/coherent-local-tier.ts';
 import { createLoneCoherence } from '../read/fills.ts';
 import { createGenerations } from '../read/generations.ts';
@@ -39,7 +47,28 @@ function instanceName(): string {
   return `${hostname()}-${process.pid}-${randomUUID().slice(0, 4)}`;
 }
 
-export function buildParts(config: Config, overrides: { readonly clock?: Clock; readonly log?: Log } = {}) {
+/**
+ * What stands between a port and those who use it. Production has none: this is where the chaos suite kills, stops and
+ * sabotages a process at a step of its choice (test/chaos/).
+ */
+export interface PortWraps {
+  readonly parse?: (parse: Parse) => Parse;
+  readonly localTier?: (tier: LocalTier) => LocalTier;
+  readonly redisTier?: (tier: RedisTier) => RedisTier;
+  readonly queue?: (queue: ChunkQueue) => ChunkQueue;
+  readonly marks?: (marks: MarkStore) => MarkStore;
+  readonly attempt?: (attempt: ExecutionHandler) => ExecutionHandler;
+}
+
+/** What a test may put in the place of the real thing. */
+export interface Overrides {
+  readonly clock?: Clock;
+  readonly log?: Log;
+  readonly wraps?: PortWraps;
+}
+
+export function buildParts(config: Config, overrides: Overrides = {}) {
+  const wraps = overrides.wraps ?? {};
   const clock = overrides.clock ?? systemClock();
   const log = overrides.log ?? createLog(config.log);
   const instance = instanceName();
@@ -50,18 +79,19 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
   const events = createEvents();
   const services = compileServices(config, clock);
   const mappingOf = compileMappings(config);
-  const parse = createParse({ services, mappingOf, limits: config.limits, clock });
+  const parse = wrap(createParse({ services, mappingOf, limits: config.limits, clock }), wraps.parse);
   const connections = openConnections(config, instance, clock, log);
   const generations = createGenerations();
-  const localTier = createCoherentLocalTier(createKeyvLocalTier({ ...config.local, clock }), generations);
-  const redisTier = createRedisTier({ redis: connections.cache });
-  const queue = createChunkQueue({
-    redis: connections.queue,
-    prefix,
-    name: QUEUE,
-    keep: config.queue.keepCompleted,
-    log,
-  });
+  const localTier = wrap(
+    createCoherentLocalTier(createKeyvLocalTier({ ...config.local, clock }), generations),
+    wraps.localTier,
+  );
+  const redisTier = wrap(createRedisTier({ redis: connections.cache }), wraps.redisTier);
+  const keep = config.queue.keepCompleted;
+  const queue = wrap(
+    createChunkQueue({ redis: connections.queue, prefix, name: QUEUE, keep, log }),
+    wraps.queue,
+  );
   const limits = {
     maxChunkMessages: config.queue.maxChunkMessages,
     maxChunkBytes: config.queue.maxChunkBytes,
@@ -101,6 +131,7 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
     config,
     clock,
     log,
+    wraps,
     instance,
     machine,
     chart,
@@ -122,4 +153,9 @@ export function buildParts(config: Config, overrides: { readonly clock?: Clock; 
     instances,
     reader,
   };
+}
+
+/** @param wrapping left out in production: the port is the port */
+export function wrap<Port>(port: Port, wrapping: ((port: Port) => Port) | undefined): Port {
+  return wrapping === undefined ? port : wrapping(port);
 }

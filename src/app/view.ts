@@ -9,6 +9,7 @@ import { formatVersion } from '../core/version.ts';
 import { adminMessages } from '../ingest/admin.ts';
 import type { ReadRecord } from '../read/read-record.ts';
 import type { AppView, RecordView } from '../server/app-view.ts';
+import { type FencedRecord, resetFence, showFence } from './fences.ts';
 import { QUEUE, type Parts } from './parts.ts';
 import { durabilityOf } from './redis-roles.ts';
 
@@ -30,9 +31,14 @@ export function createView(
     if (found === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
     return found;
   };
+  const recordOf = (service: string, id: string): FencedRecord => {
+    const { keyOf, version } = known(service);
+    return { service, id, key: keyOf(id), kind: version.kind };
+  };
+  const nowMs = (): number => parts.clock.now();
   return {
     instance: parts.instance,
-    nowMs: () => parts.clock.now(),
+    nowMs,
     live() {
       const { healthy, reason } = state.health();
       return { live: healthy, reason };
@@ -49,8 +55,8 @@ export function createView(
       );
     },
     async admin({ action, service, ids, reason }) {
-      const nowMs = Math.floor(parts.clock.now());
-      const messages = adminMessages(known(service), { action, ids, reason }, nowMs, () => nextId(nowMs));
+      const atMs = Math.floor(nowMs());
+      const messages = adminMessages(known(service), { action, ids, reason }, atMs, () => nextId(atMs));
       const [stream] = messages.map(({ origin }) => origin.stream);
       log.info({ action, service, ids: ids.length, reason, stream }, `an operator asks to ${action}`);
       return submit(messages, { idPrefix: 'admin' });
@@ -73,6 +79,16 @@ export function createView(
       }
     },
     trail: (query) => audit.find(query),
+    fences: {
+      show: async (service, id) => showFence(recordOf(service, id), { cache: connections.cache, nowMs }),
+      reset: async (service, id, reason) =>
+        resetFence(recordOf(service, id), reason, {
+          ...connections,
+          outbox: parts.keys.auditOutbox,
+          by: parts.instance,
+          nowMs,
+        }),
+    },
     queues,
   };
 }

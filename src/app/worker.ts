@@ -1,14 +1,14 @@
 import { createChunkWorker } from '../adapters/bullmq-worker.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';
 import { announce } from './events.ts';
-import { type Parts, QUEUE } from './parts.ts';
+import { type Parts, QUEUE, wrap } from './parts.ts';
 
 /** How often jobs that BullMQ failed by itself are looked for. */
 const SWEEP_MS = 15_000;
 
 /** The worker role of a process: attempts of jobs, closed in one step, told to the log and to listeners. */
 export function buildWorker(parts: Parts) {
-  const { config, clock, log, events, mover, connections, queue } = parts;
+  const { config, clock, log, events, mover, connections, queue, wraps } = parts;
   const attempt = createPipeline({
     ...parts,
     effectTimeoutMs: config.worker.effectTimeoutMs,
@@ -32,6 +32,6 @@ export function buildWorker(parts: Parts) {
       clock,
       log,
     },
-    attempt,
+    wrap(attempt, wraps.attempt),
   );
 }

@@ -12,6 +12,11 @@ export function addServiceCommands(program: Command): void {
     .description('reach every dependency, and say what is wrong and what to do')
     .addHelpText('after', examples('cachewright doctor', 'cachewright doctor --json | jq .findings'))
     .action(action(async () => (await import('./doctor.ts')).doctorCommand));
+  program
+    .command('migrate')
+    .description('bring the audit store to the layout of this version, as a start would')
+    .addHelpText('after', examples('cachewright migrate', 'cachewright migrate --json'))
+    .action(action(async () => (await import('./migrate.ts')).migrateCommand));
 }
 
 function addStart(program: Command): void {

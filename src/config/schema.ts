@@ -23,6 +23,10 @@ const redis = section(
             'Redis of the cache, which may evict. Default: the same as `redis.url`. Moved elsewhere, the cache begins empty.',
           ),
         ),
+        onBehind: oneOf(
+          ['replay', 'warn'],
+          "What to do when a cache's Redis of its own has lost what was written to it (a restored backup, a failover, an emptied server): `replay` reads the messages again that it lost, from Kafka; `warn` tells of it and leaves the cache as it is, so that it serves old records until they change.",
+        ).default('replay'),
       },
       'The second role of Redis.',
     ).prefault({}),
@@ -33,7 +37,7 @@ const redis = section(
     ).prefault('5s'),
   },
   'Redis: the queue and the shared cache.',
-).transform((given) => ({ ...given, cache: { url: given.cache.url ?? given.url } }));
+).transform((given) => ({ ...given, cache: { ...given.cache, url: given.cache.url ?? given.url } }));
 
 const queue = section(
   {

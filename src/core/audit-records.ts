@@ -65,7 +65,7 @@ function isCount(value: unknown): value is number {
 function isRow(row: unknown): row is AuditRow {
   return (
     Array.isArray(row) &&
-    row.length >= 12 &&
+    row.length >= 7 &&
     typeof row[0] === 'string' &&
     typeof row[1] === 'string' &&
     typeof row[4] === 'string' &&
@@ -83,11 +83,11 @@ export function auditRecordOf(entry: AuditEntry, row: AuditRow): AuditRecord {
     recordId,
     key,
     version,
-    attempts,
-    error,
-    supersededBy,
-    dueMs,
-    note,
+    attempts = 0,
+    error = -1,
+    supersededBy = '',
+    dueMs = 0,
+    note = '',
   ] = row;
   return {
     message: messageId({ stream: entry.stream, position }),
@@ -122,7 +122,7 @@ export function recordsAskedFor(entry: AuditEntry, query: AuditQuery): AuditReco
     (query.recordId === undefined || row[4] === query.recordId) &&
     (service === undefined || row[3] === service) &&
     (query.state === undefined || row[1] === query.state) &&
-    (query.errorCode === undefined || entry.errors[row[8]]?.code === query.errorCode) &&
+    (query.errorCode === undefined || entry.errors[row[8] ?? -1]?.code === query.errorCode) &&
     (query.message === undefined ||
       isOfMessage(messageId({ stream: entry.stream, position: row[0] }), query.message));
   return entry.rows.filter(isAskedFor).map((row) => auditRecordOf(entry, row));

@@ -54,37 +54,52 @@ export interface EmptyChunk {
   readonly positions: readonly [];
 }
 
+/** What a chunk may know beside its messages. */
+interface More {
+  readonly redrive?: number;
+  readonly parentExecutions?: number;
+  readonly suspect?: boolean;
+  readonly waiting?: Readonly<Record<string, Waiting>>;
+}
+
 /** Builds a chunk's data from messages of one stream and epoch. */
-export function chunkOf(
-  messages: readonly Message[],
-  machine: string,
-  more: {
-    redrive?: number;
-    parentExecutions?: number;
-    suspect?: boolean;
-    waiting?: Readonly<Record<string, Waiting>>;
-  } = {},
-): ChunkData {
+export function chunkOf(messages: readonly Message[], machine: string, more: More = {}): ChunkData {
   const first = messages[0];
   if (first === undefined) throw fail('E_UNEXPECTED', { what: 'a chunk without messages' });
+  return chunkOfColumns(
+    {
+      machine,
+      stream: first.origin.stream,
+      epoch: first.origin.epoch,
+      positions: messages.map((message) => message.origin.position),
+      times: messages.map((message) => message.timestampMs),
+      values: messages.map((message) => message.value),
+      keys: messages.map((message) => message.key),
+      headers: messages.map((message) => message.headers),
+    },
+    more,
+  );
+}
+
+/** The same from its columns; those that hold nothing are left out. */
+export function chunkOfColumns(
+  { keys, headers, ...columns }: Columns,
+  { redrive = 0, parentExecutions = 0, suspect, waiting }: More = {},
+): ChunkData {
   return {
     format: PLAIN_FORMAT,
-    machine,
-    stream: first.origin.stream,
-    epoch: first.origin.epoch,
-    redrive: more.redrive ?? 0,
-    ...(more.suspect === true && { suspect: true }),
-    parentExecutions: more.parentExecutions ?? 0,
-    positions: messages.map((message) => message.origin.position),
-    times: messages.map((message) => message.timestampMs),
-    values: messages.map((message) => message.value),
-    ...(messages.some((message) => message.key !== null) && { keys: messages.map((message) => message.key) }),
-    ...(messages.some((message) => message.headers.length > 0) && {
-      headers: messages.map((message) => message.headers),
-    }),
-    ...(more.waiting !== undefined && { waiting: more.waiting }),
+    ...columns,
+    redrive,
+    parentExecutions,
+    ...(suspect === true && { suspect }),
+    ...(keys.some((key) => key !== null) && { keys }),
+    ...(headers.some((list) => list.length > 0) && { headers }),
+    ...(waiting !== undefined && { waiting }),
   };
 }
+
+type Columns = Pick<ChunkData, 'machine' | 'stream' | 'epoch' | 'positions' | 'times' | 'values'> &
+  Required<Pick<ChunkData, 'keys' | 'headers'>>;
 
 /** The message at an index of a chunk. */
 export function messageAt(chunk: ChunkData, index: number): Message {

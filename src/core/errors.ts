@@ -120,7 +120,7 @@ export const catalogue = {
   E_VERSION_RULE_CHANGED: entry(
     'reject',
     'The stored fence of {key} has versions of kind {stored}, the service now says {kind}; these cannot be compared.',
-    'Put the old rule back, or, to begin anew, delete `fence:{key}` of this key in Redis and send the message again.',
+    'Put the old rule back; or look with `cachewright fence show SERVICE ID`, begin anew with `cachewright fence reset SERVICE ID --reason …`, and send the message again.',
   ),
   // Fetching
   E_FETCH_FAILED: entry(
@@ -205,6 +205,11 @@ export const catalogue = {
     'The fence of {key} changed while its record was being read.',
     'Nothing: the record is read again.',
   ),
+  E_FENCE_IN_USE: entry(
+    'refuse',
+    'The fence of {key} was written while it was to be reset; it stays.',
+    'Look at it again with `cachewright fence show`: a fence that is written needs no reset.',
+  ),
   // The executor
   E_EFFECT_TIMEOUT: entry(
     'retry',
@@ -275,6 +280,16 @@ export const catalogue = {
     'retry',
     'The mark of {stream} was moved by another consumer.',
     'Nothing: the partition is read again from where the mark stands.',
+  ),
+  E_REPLAY_REFUSED: entry(
+    'refuse',
+    'Partition {partition} of topic {topic} cannot be replayed: {reason}.',
+    'Choose others with `--partition`, or let ingest take the topic in first.',
+  ),
+  E_REPLAY_STOPPED: entry(
+    'refuse',
+    'The replay of topic {topic}, partition {partition}, was stopped: {reason}.',
+    'Nothing is harmed. Look at the log of ingest; then plan the replay anew.',
   ),
   E_ENQUEUE_FAILED: entry(
     'retry',

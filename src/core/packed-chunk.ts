@@ -27,14 +27,16 @@ export interface PackedChunk {
 export type StoredChunk = ChunkData | PackedChunk;
 
 /** The chunk's columns without the texts of its values: their lengths in bytes instead (null: no text, see `odd`). */
-interface Head extends Omit<ChunkData, 'format' | 'values'> {
+interface Head extends Omit<ChunkData, 'format' | 'values' | 'positions'> {
+  /** The first position alone where each follows the one before, as in most partitions; else all. */
+  readonly positions: readonly string[];
   readonly lengths: readonly (number | null)[];
   /** Values that are no text, by index: missing ones and bytes that are not UTF-8. */
   readonly odd: Readonly<Record<string, Bytes | null>>;
 }
 
 export function packChunk(chunk: ChunkData): ChunkData | PackedChunk {
-  const { format: _, values, ...columns } = chunk;
+  const { format: _, values, positions, ...columns } = chunk;
   let characters = 0;
   for (const value of values) if (typeof value === 'string') characters += value.length;
   if (characters < PACK_FROM) return chunk;
@@ -48,14 +50,21 @@ export function packChunk(chunk: ChunkData): ChunkData | PackedChunk {
   // One byte a character: the common case, in which nothing needs to be measured.
   const lengthOf = body.length === characters ? (text: string) => text.length : Buffer.byteLength;
   const lengths = values.map((value) => (typeof value === 'string' ? lengthOf(value) : null));
-  const head = Buffer.from(JSON.stringify({ ...columns, lengths, odd } satisfies Head));
+  const head = Buffer.from(
+    JSON.stringify({
+      ...columns,
+      positions: isInSequence(positions) ? positions.slice(0, 1) : positions,
+      lengths,
+      odd,
+    } satisfies Head),
+  );
   const raw = Buffer.concat([Buffer.from(`${head.length}\n`), head, body]);
   return {
     format: CHUNK_FORMAT,
     stream: chunk.stream,
     epoch: chunk.epoch,
-    first: chunk.positions[0] ?? '',
-    last: chunk.positions.at(-1) ?? '',
+    first: positions[0] ?? '',
+    last: positions.at(-1) ?? '',
     packed: zstdCompressSync(raw, LEVEL).toString('base64'),
   };
 }
@@ -66,7 +75,7 @@ export function unpackChunk(stored: StoredChunk): ChunkData {
   const raw = zstdDecompressSync(Buffer.from(stored.packed, 'base64'));
   const headAt = raw.indexOf(0x0a) + 1;
   const bodyAt = headAt + Number(raw.toString('latin1', 0, headAt - 1));
-  const { lengths, odd, ...columns } = headOf(raw.toString('utf8', headAt, bodyAt));
+  const { lengths, odd, positions, ...columns } = headOf(raw.toString('utf8', headAt, bodyAt));
   let at = bodyAt;
   // A copy for each text: a slice of one long string would keep the whole chunk alive in the local tier.
   const values = lengths.map((length, index) => {
@@ -75,7 +84,24 @@ export function unpackChunk(stored: StoredChunk): ChunkData {
     at += length;
     return raw.toString('utf8', from, at);
   });
-  return { ...columns, format: PLAIN_FORMAT, values };
+  return {
+    ...columns,
+    format: PLAIN_FORMAT,
+    positions: positions.length < lengths.length ? sequence(positions[0] ?? '', lengths.length) : positions,
+    values,
+  };
+}
+
+/** Whether these are the whole numbers from the first one on, small enough to be counted. */
+function isInSequence(positions: readonly string[]): boolean {
+  const first = Number(positions[0]);
+  if (!Number.isSafeInteger(first + positions.length)) return false;
+  return positions.every((position, index) => position === String(first + index));
+}
+
+function sequence(first: string, length: number): string[] {
+  const from = Number(first);
+  return Array.from({ length }, (_, index) => String(from + index));
 }
 
 function isPacked(stored: StoredChunk): stored is PackedChunk {

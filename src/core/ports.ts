@@ -132,8 +132,12 @@ export interface QueueDepth {
 
 /** The producing side of the queue. */
 export interface ChunkQueue {
-  /** All or unknown: a rejection says nothing about any chunk; call again with the same ids. */
-  enqueue(chunks: readonly QueuedChunk[]): Promise<void>;
+  /**
+   * All or unknown: a rejection says nothing about any chunk; call again with the same ids.
+   *
+   * @param sent called once the chunks are on their way: what is sent to the same server after that arrives behind them
+   */
+  enqueue(chunks: readonly QueuedChunk[], sent?: () => void): Promise<void>;
   depth(): Promise<QueueDepth>;
   close(): Promise<void>;
 }
@@ -188,6 +192,44 @@ export interface MarkName {
   readonly partition: number;
 }
 
+/**
+ * One beat of the tier mark: written to the cache's Redis, then to the queue's, so that a cache that fell behind shows, and
+ * from where on. Only where the two are not one.
+ */
+export interface TierBeat {
+  /** Grows by one with every beat. */
+  readonly sequence: number;
+  /** The instance that wrote it: of several that would write the same only one does. */
+  readonly by: string;
+  /** How often the cache was found behind. */
+  readonly falls: number;
+  /** The cache server that took it: a server that was started anew, or another, may have lost what came after the beat. */
+  readonly server: string;
+  /** By `topic/partition`, decimal: what stood below was in the cache when the beat was written. */
+  readonly done: Readonly<Record<string, string>>;
+}
+
+/** What is yet to be replayed into a cache that was found behind, by `topic/partition`: from this offset on. */
+export type TierRepair = Readonly<Record<string, string>>;
+
+export interface TierMarks {
+  /** Names the cache's server as it runs now; a restart gives another name. */
+  server(): Promise<string>;
+  queueBeat(): Promise<TierBeat | null>;
+  cacheBeat(): Promise<TierBeat | null>;
+  /** Only if the cache's beat still is `from`, and its server the one that `to` names. */
+  beatCache(from: TierBeat | null, to: TierBeat): Promise<boolean>;
+  /** Only if the queue's beat still is `from`. */
+  beatQueue(from: TierBeat | null, to: TierBeat): Promise<boolean>;
+  /** The lowest offset among the queue's unfinished jobs, by how the ids of a partition's jobs begin. */
+  unfinished(): Promise<ReadonlyMap<string, string>>;
+  repair(): Promise<TierRepair | null>;
+  /** Only if the repair still is `from`. */
+  moveRepair(from: TierRepair | null, to: TierRepair | null): Promise<boolean>;
+  /** Whether this process may work on the repair for the next `forMs`. */
+  holdRepair(holder: string, forMs: number): Promise<boolean>;
+}
+
 /** A letter in the dead-letter outbox and queue. */
 export interface DeadLetter {
   readonly format: number;
@@ -222,6 +264,8 @@ export interface Execution {
   readonly lastClosed: number;
   /** Executions of a suspected chunk that began their work since the last closing: each of them died. */
   readonly begun: number;
+  /** Executions since the last one that closed which left the job to a newer program: they did not die. */
+  readonly passed: readonly number[];
   /** What the died execution before this one last said by {@link progress}; '' when there is none. */
   readonly lastProgress: string;
   readonly worker: string;
@@ -231,6 +275,8 @@ export interface Execution {
   progress(state: string): void;
   /** Counts a suspected chunk's execution in {@link begun} before it touches a message. */
   begin(): Promise<void>;
+  /** Notes that this execution leaves the job as it is, see {@link passed}. */
+  pass(): Promise<void>;
   /** Adds the parts of a job that kills its workers; deterministic ids, before the parent closes. */
   split(parts: readonly QueuedChunk[]): Promise<void>;
   /**
@@ -511,7 +557,8 @@ export interface AuditLag {
 /** Where trails end up. Two adapters (SQLite, Postgres) are held to one contract suite. */
 export interface AuditStore {
   /**
-   * Stores entries and the outbox cursor in one transaction; the first row of a (message, epoch, redrive, job, execution) wins.
+   * Stores entries and the outbox cursor in one transaction; the first row of a (message, epoch, redrive, job, execution,
+   * start of the execution) wins. The same execution with another start ran after a rollback of Redis, and is kept too.
    * An entry that cannot be read is kept as text among the defects. Stops before an entry of a newer format: look at the cursor.
    *
    * @returns rows added

@@ -1,5 +1,6 @@
 import { type Message, messageId } from './change.ts';
 import type { CachewrightError } from './errors.ts';
+import type { LocalEntry } from './ports.ts';
 import type { Change, Version } from './service.ts';
 import type { Trail } from './trail.ts';
 
@@ -31,6 +32,8 @@ export class Run {
   change: Change | undefined = undefined;
   /** Known from `fetched` on. */
   record: FreshRecord | undefined = undefined;
+  /** What the local tier holds of it provisionally; known from `localCached` on. */
+  localEntry: LocalEntry | undefined = undefined;
   /** The fence's text when it was looked at before the fetch; null: there was none; undefined: not looked at. */
   seenFence: string | null | undefined = undefined;
   /** Why it ended, or waits. */

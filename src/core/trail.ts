@@ -106,8 +106,9 @@ export interface AuditEntry {
 /**
  * One run in one execution:
  * 0 position (with `#part`), 1 state it ended this execution in, 2 trail index, 3 service index or -1, 4 record id,
- * 5 key, 6 version (`kind:digits`) or '', 7 failed attempts so far, 8 error index or -1,
- * 9 message id that superseded it or '', 10 due (epoch ms) if it waits, else 0, 11 note ('' or what a reader of the trail should know).
+ * 5 key, 6 version (`kind:digits`) or ''. The rest is left out where all of it says nothing, as for most runs:
+ * 7 failed attempts so far, 8 error index or -1, 9 message id that superseded it or '', 10 due (epoch ms) if it waits,
+ * else 0, 11 note ('' or what a reader of the trail should know).
  */
 export type AuditRow = readonly [
   position: string,
@@ -117,11 +118,11 @@ export type AuditRow = readonly [
   recordId: string,
   key: string,
   version: string,
-  attempts: number,
-  error: number,
-  supersededBy: string,
-  dueMs: number,
-  note: string,
+  attempts?: number,
+  error?: number,
+  supersededBy?: string,
+  dueMs?: number,
+  note?: string,
 ];
 
 /** A run in one execution as the audit store hands it out. */

@@ -8,6 +8,9 @@ import { type Instant, isoOfNanoseconds, readEpochMs, readIsoTime } from './time
 /** Longer counters are refused: no such counter counts anything. */
 const MAX_DIGITS = 100;
 
+/** A text put together from two is taken apart again at its first comparison; that of a product is whole at once. */
+const NANOSECONDS_PER_MS = 1_000_000n;
+
 const digitsOnly = /^\d+$/;
 /** A JSON number that is an integer: a fraction of zeros changes nothing, an exponent is refused. */
 const integerText = /^(\d+)(?:\.0+)?$/;
@@ -85,6 +88,10 @@ export function readVersion(
     throw invalid(raw, `it is of type ${Array.isArray(raw) ? 'array' : typeof raw}`);
   }
   if (rule.kind === 'time') {
+    if (typeof raw === 'number' && sourceText === undefined && Number.isSafeInteger(raw) && raw > 0) {
+      refuseAhead(rule, raw, raw, nowMs);
+      return { kind: 'time', digits: String(BigInt(raw) * NANOSECONDS_PER_MS) };
+    }
     const instant =
       typeof raw === 'string' && raw.charCodeAt(4) === 45
         ? readIsoTime(raw, rule.timezone)

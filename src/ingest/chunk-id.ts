@@ -21,18 +21,30 @@ export interface ChunkPlace {
   /** Offsets of the first and last message, decimal. */
   readonly first: string;
   readonly last: string;
+  /** Name of the replay that enqueues it once more; letters and digits. */
+  readonly replay?: string;
 }
 
 /**
- * The deterministic job id of a chunk: `group.topic.partition.epoch.first-last`. Topics keep their dots, which cannot
- * mislead: the group has none, and what follows the topic is all digits.
+ * The deterministic job id of a chunk: `group.topic.partition.epoch.first-last`, with `.r<name>` behind it in a replay.
+ * Topics keep their dots, which cannot mislead: the group has none, and what follows the topic is all digits.
  */
-export function chunkId({ group, topic, partition, epoch, first, last }: ChunkPlace): string {
-  const readable = topic.split('.').map(idPart).join('.');
-  return `${idPart(group)}.${readable}.${partition}.${epoch}.${first}-${last}`;
+export function chunkId({ group, topic, partition, epoch, first, last, replay }: ChunkPlace): string {
+  const id = `${partitionPart({ group, topic, partition })}.${epoch}.${first}-${last}`;
+  return replay === undefined ? id : `${id}.r${replay}`;
+}
+
+/** How the ids of a partition's jobs begin. */
+export function partitionPart({
+  group,
+  topic,
+  partition,
+}: Pick<ChunkPlace, 'group' | 'topic' | 'partition'>): string {
+  return `${idPart(group)}.${topic.split('.').map(idPart).join('.')}.${partition}`;
 }
 
 /** The job's name in the queue UI: `cache-message/0 1200–1327`. */
-export function chunkName({ topic, partition, first, last }: ChunkPlace): string {
-  return first === last ? `${topic}/${partition} ${first}` : `${topic}/${partition} ${first}–${last}`;
+export function chunkName({ topic, partition, first, last, replay }: ChunkPlace): string {
+  const name = first === last ? `${topic}/${partition} ${first}` : `${topic}/${partition} ${first}–${last}`;
+  return replay === undefined ? name : `${name} replayed`;
 }

@@ -111,7 +111,12 @@ export function createHandOff(options: HandOffOptions): HandOff {
 }
 
 async function handleBatch(context: Context, batch: SourceBatch, state: TakenPartition): Promise<void> {
-  const entered = await whileBeating(batch, context.clock, state.enter());
+  const entering = state.enter();
+  const entered = await whileBeating(batch, context.clock, entering).catch((lost: unknown) => {
+    // The partition went while the batch waited for its turn: whoever comes next must not wait for ever.
+    void entering.then((leave) => leave());
+    throw lost;
+  });
   if (!entered.ok) throw entered.error;
   try {
     await handOver(context, batch, state);
@@ -192,9 +197,9 @@ async function enqueueAndMark(
   last: string,
 ): Promise<'moved' | 'elsewhere' | 'early'> {
   const jobs = chunks.map(({ id }) => id);
-  const enqueuing = queue.enqueue(chunks);
-  // The queue sends its commands within this turn of the event loop.
-  const marking = new Promise((resolve) => setImmediate(resolve)).then(() => state.moveBehind(last, jobs));
+  const sent = Promise.withResolvers<void>();
+  const enqueuing = queue.enqueue(chunks, sent.resolve).finally(sent.resolve);
+  const marking = sent.promise.then(() => state.moveBehind(last, jobs));
   const [enqueued, marked] = await Promise.allSettled([enqueuing, marking]);
   if (enqueued.status === 'rejected') throw enqueued.reason;
   return marked.status === 'fulfilled' ? marked.value : 'early';

@@ -58,6 +58,9 @@ export function createStallWatch(options: StallWatchOptions): StallWatch {
     return '';
   };
   const restart = async (name: string, stoodMs: number): Promise<string> => {
+    // Whoever else stood still begins anew with the consumer: else the next look would restart that one as well.
+    const nowMs = clock.now();
+    for (const [other, state] of watched) watched.set(other, { ...state, sinceMs: nowMs });
     const reason = `${name} has unread messages and has not moved for ${Math.round(stoodMs / 1_000)} s`;
     log.error({ reason }, 'restarting the consumer');
     await source.restart(reason);

@@ -100,6 +100,8 @@ export class TakenPartition {
         await wait(LOOK_AGAIN_MS);
         continue;
       }
+      // An owner that committed and noted it between the two looks is no operator who set the offsets back.
+      if (decision.kind === 'rewound' && (await look.committed()) !== committed) continue;
       if (decision.mark !== mark && !(await marks.move(name, mark, decision.mark))) continue;
       this.#name = name;
       this.#mark = decision.mark;

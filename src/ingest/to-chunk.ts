@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
-import { type Bytes, type Header, type Message, toBytes } from '../core/change.ts';
-import { chunkOf } from '../core/chunk.ts';
+import { type Bytes, type Header, toBytes } from '../core/change.ts';
+import { type ChunkData, chunkOfColumns } from '../core/chunk.ts';
 import type { QueuedChunk, SourceRecord } from '../core/ports.ts';
 import { chunkId, chunkName, type ChunkPlace } from './chunk-id.ts';
 
@@ -12,23 +12,24 @@ export function toChunk(
   at: Omit<ChunkPlace, 'first' | 'last'>,
   machine: string,
 ): QueuedChunk {
-  const stream = `${at.topic}-${at.partition}`;
   const place = { ...at, first: records[0]?.offset ?? '', last: records.at(-1)?.offset ?? '' };
-  const messages = records.map((record) => toMessage(record, stream, at.epoch));
-  return { id: chunkId(place), name: chunkName(place), data: chunkOf(messages, machine) };
+  const data: ChunkData = chunkOfColumns({
+    machine,
+    stream: `${at.topic}-${at.partition}`,
+    epoch: at.epoch,
+    positions: records.map(({ offset }) => offset),
+    times: records.map(({ timestampMs }) => timestampMs),
+    values: records.map(({ value }) => bytesOf(value)),
+    keys: records.map(({ key }) => bytesOf(key)),
+    headers: records.map(({ headers }) => headersOf(headers)),
+  });
+  return { id: chunkId(place), name: chunkName(place), data };
 }
 
-/** A record as a message of its stream; nothing in it is believed yet. */
-function toMessage(record: SourceRecord, stream: string, epoch: number): Message {
-  const { offset, timestampMs, key, value, headers } = record;
-  return {
-    origin: { stream, epoch, position: offset },
-    timestampMs,
-    key: bytesOf(key),
-    value: bytesOf(value),
-    headers:
-      headers.length === 0 ? NO_HEADERS : headers.map(([name, raw]) => [name, toBytes(raw, isUtf8)] as const),
-  };
+function headersOf(headers: SourceRecord['headers']): readonly Header[] {
+  return headers.length === 0
+    ? NO_HEADERS
+    : headers.map(([name, raw]) => [name, toBytes(raw, isUtf8)] as const);
 }
 
 /** Bytes of key, value and headers. */

@@ -1,6 +1,6 @@
 import type { Chart } from '../../machines/compile.ts';
 import { machineName } from '../../machines/snapshot.ts';
-import { CHUNK_FORMAT, type ChunkData } from '../core/chunk.ts';
+import type { ChunkData } from '../core/chunk.ts';
 import { fail } from '../core/errors.ts';
 import type { Clock, Closing, Execution, ExecutionEnd, ExecutionHandler, Log } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
@@ -9,6 +9,7 @@ import { auditEntryOf, lostEntryOf } from './audit-entry.ts';
 import { createSuspectGate, halvesOf, judge } from './crash-loop.ts';
 import { deadLetterOf } from './dead-letter.ts';
 import type { Executor } from './executor.ts';
+import { createLeaveToNewer, newerThan } from './leave-to-newer.ts';
 import type { Parse } from './parse.ts';
 import { type Resting, restOf, runsOfChunk } from './runs-of-chunk.ts';
 
@@ -33,9 +34,6 @@ export interface ClosedExecution {
 /** Of a job that kills its workers no message is read before it is split: reading it may be what kills. */
 const readNothing: Parse = () => ({ kind: 'ignored' });
 
-/** How long a chunk of a newer format rests before a worker looks again, milliseconds. */
-const NEWER_FORMAT_REST_MS = 5_000;
-
 /**
  * One execution of a job, top to bottom: take up its runs, walk them through the chart, close in one step, and tell
  * the queue what is left. Its id binds provisional local entries to it.
@@ -43,10 +41,12 @@ const NEWER_FORMAT_REST_MS = 5_000;
 export function createAttempt(options: AttemptOptions): ExecutionHandler {
   const { chart, parse, clock, log } = options;
   const oneSuspectAtATime = createSuspectGate();
+  const leaveToNewer = createLeaveToNewer(options);
 
   return async (execution) => {
     const { data } = execution;
-    if (data.format > CHUNK_FORMAT) return leaveToNewer(options, execution);
+    const newer = newerThan(chart, data);
+    if (newer !== undefined) return leaveToNewer(execution, newer);
     if (data.positions.length === 0) return { kind: 'done', summary: null };
 
     const release = await oneSuspectAtATime(execution);
@@ -133,7 +133,7 @@ function auditOf(execution: Execution, runs: readonly Run[], startedMs: number, 
 function lostEntriesOf(execution: Execution, runs: readonly Run[], nowMs: number): AuditEntry[] {
   const entries: AuditEntry[] = [];
   for (let died = execution.lastClosed + 1; died < execution.execution; died += 1) {
-    entries.push(lostEntryOf(execution, died, runs, nowMs));
+    if (!execution.passed.includes(died)) entries.push(lostEntryOf(execution, died, runs, nowMs));
   }
   return entries;
 }
@@ -168,12 +168,6 @@ function summaryOf(execution: Execution, runs: readonly Run[], durationMs: numbe
     services: count(runs.map((run) => run.change?.service.id ?? 'unknown')),
     durationMs: Math.round(durationMs * 10) / 10,
   };
-}
-
-function leaveToNewer({ clock, log }: AttemptOptions, execution: Execution): ExecutionEnd {
-  const error = fail('E_FORMAT_NEWER', { what: 'chunk', format: execution.data.format, known: CHUNK_FORMAT });
-  log.warn({ job: execution.job, code: error.code }, error.message);
-  return { kind: 'wait', dueMs: clock.now() + NEWER_FORMAT_REST_MS };
 }
 
 /** Hands the messages on in two halves before this job closes empty: one message that kills must not take the others along. */

@@ -18,16 +18,23 @@ export function auditEntryOf(
   const rows = runs.map((run): AuditRow => {
     const { change } = run;
     const waits = run.dueMs > 0;
+    const position = positionOf(run);
+    const trail = trails.of(run.trail);
+    const service = change === undefined ? -1 : services.of(change.service.id);
+    const [id, key, version] = [change?.id ?? '', change?.key ?? '', versionText(run)];
+    const error = errorIndex(run, waits, errors, errorTexts);
+    if (run.attempts === 0 && error === -1 && run.supersededBy === '' && !waits && run.note === '')
+      return [position, run.state, trail, service, id, key, version];
     return [
-      positionOf(run),
+      position,
       run.state,
-      trails.of(run.trail),
-      change === undefined ? -1 : services.of(change.service.id),
-      change?.id ?? '',
-      change?.key ?? '',
-      versionText(run),
+      trail,
+      service,
+      id,
+      key,
+      version,
       run.attempts,
-      errorIndex(run, waits, errors, errorTexts),
+      error,
       run.supersededBy,
       waits ? run.dueMs : 0,
       run.note,

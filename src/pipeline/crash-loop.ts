@@ -13,13 +13,13 @@ const DEATHS_TO_SUSPECT = 2;
 const DEATHS_TO_CONDEMN = 2;
 
 export function judge(execution: Execution): 'run' | 'split' | 'condemn' {
-  const { data, begun, execution: number, lastClosed } = execution;
+  const { data, begun, execution: number, lastClosed, passed } = execution;
   const single = data.positions.length === 1;
   if (data.suspect === true) {
     if (single) return begun >= DEATHS_TO_CONDEMN ? 'condemn' : 'run';
     return begun > 0 ? 'split' : 'run';
   }
-  return number - 1 - lastClosed >= DEATHS_TO_SUSPECT ? 'split' : 'run';
+  return number - 1 - lastClosed - passed.length >= DEATHS_TO_SUSPECT ? 'split' : 'run';
 }
 
 /** The halves of a job, suspects both; a single message becomes one part. Ids follow from the parent's. */

@@ -3,7 +3,7 @@ import type { DeadLetter, Execution } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
 
 /** Bumped when the layout of {@link DeadLetter} changes. */
-const DEAD_LETTER_FORMAT = 1;
+export const DEAD_LETTER_FORMAT = 1;
 
 /** The letter of a run that ended `rejected` or `gaveUp`: the original bytes, and why. */
 export function deadLetterOf(execution: Execution, run: Run, nowMs: number): DeadLetter {

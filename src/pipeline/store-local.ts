@@ -12,7 +12,7 @@ export function createStoreLocal(options: { readonly localTier: LocalTier; reado
   return async (runs) => {
     const token = runs[0]?.token ?? '';
     const storedMs = clock.now();
-    const entries = runs.map((run) => localEntryOf(run, storedMs));
+    const entries = runs.map((run) => (run.localEntry = localEntryOf(run, storedMs)));
     await localTier.stage(entries, token);
     const back = await localTier.staged(
       entries.map((entry) => entry.key),

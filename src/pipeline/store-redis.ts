@@ -31,7 +31,7 @@ export function createStoreRedis(options: TierEffectOptions): Effect {
         case 'set':
         case 'same':
           run.note = result.note;
-          taken.push(localEntryOf(run, storedMs));
+          taken.push(run.localEntry ?? localEntryOf(run, storedMs));
           return 'storedInRedis';
         case 'refused':
           localTier.discard(key, token, {

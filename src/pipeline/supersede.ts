@@ -21,8 +21,10 @@ interface Rivals {
   pending: Run[];
   leader: Run | undefined;
   /** Whom the leader stands for. */
-  followers: Run[];
+  followers: readonly Run[];
 }
+
+const NONE: readonly Run[] = [];
 
 export function createSupersession(): Supersession {
   const byKey = new Map<string, Rivals>();
@@ -36,10 +38,11 @@ export function createSupersession(): Supersession {
       const key = run.change?.key ?? '';
       let rivals = byKey.get(key);
       if (rivals === undefined) {
-        rivals = { pending: [], leader: undefined, followers: [] };
+        rivals = { pending: [run], leader: undefined, followers: NONE };
         byKey.set(key, rivals);
+      } else {
+        rivals.pending.push(run);
       }
-      rivals.pending.push(run);
       open.add(rivals);
     },
 
@@ -47,12 +50,7 @@ export function createSupersession(): Supersession {
       const leaders: Run[] = [];
       for (const rivals of open) {
         if (rivals.leader !== undefined || rivals.pending.length === 0) continue;
-        const comparable = firstComparable(rivals.pending);
-        const leader = newest(comparable);
-        rivals.leader = leader;
-        rivals.followers = comparable.filter((run) => run !== leader);
-        rivals.pending = rivals.pending.slice(comparable.length);
-        leaders.push(leader);
+        leaders.push(electOne(rivals));
       }
       open.clear();
       return leaders;
@@ -63,7 +61,7 @@ export function createSupersession(): Supersession {
       if (rivals?.leader !== run) return;
       const { followers } = rivals;
       rivals.leader = undefined;
-      rivals.followers = [];
+      rivals.followers = NONE;
       open.add(rivals);
       if (run.state === 'rejected' || run.state === 'gaveUp') {
         rivals.pending = [...followers, ...rivals.pending];
@@ -85,14 +83,24 @@ export function createSupersession(): Supersession {
   };
 }
 
+/** Most keys stand alone in their chunk. */
+function electOne(rivals: Rivals): Run {
+  const comparable = rivals.pending.length === 1 ? rivals.pending : firstComparable(rivals.pending);
+  const leader = newest(comparable);
+  rivals.leader = leader;
+  rivals.followers = comparable.length === 1 ? NONE : comparable.filter((run) => run !== leader);
+  rivals.pending = rivals.pending.slice(comparable.length);
+  return leader;
+}
+
 /**
  * The longest run of first messages that can be compared: all with a version of one kind, or all without. A message of
  * the other sort ends it and has its turn afterwards, so that what cannot be compared happens in order of arrival.
  */
-function firstComparable(pending: readonly Run[]): Run[] {
+function firstComparable(pending: readonly Run[]): readonly Run[] {
   const kind = pending[0]?.change?.version?.kind;
   const end = pending.findIndex((run) => run.change?.version?.kind !== kind);
-  return end === -1 ? [...pending] : pending.slice(0, end);
+  return end === -1 ? pending : pending.slice(0, end);
 }
 
 function newest(runs: readonly Run[]): Run {

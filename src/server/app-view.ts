@@ -57,5 +57,11 @@ export interface AppView {
   /** Remembers which ids answered a request, or tells those of an earlier one with this key. @throws E_IDEMPOTENCY_REUSED, E_ENQUEUE_FAILED */
   remember(key: string, contentHash: string, ids: readonly string[]): Promise<readonly string[]>;
   trail(query: AuditQuery): Promise<AuditRecord[]>;
+  readonly fences: {
+    /** @throws E_NOT_FOUND for an unknown service, E_REDIS_READ */
+    show(service: string, id: string): Promise<object>;
+    /** Returns the fence that was taken away. @throws E_NOT_FOUND when there is none, E_FENCE_IN_USE, E_REDIS_READ, E_UNREACHABLE */
+    reset(service: string, id: string, reason: string): Promise<object>;
+  };
   readonly queues: readonly BoardQueue[];
 }

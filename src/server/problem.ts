@@ -8,6 +8,7 @@ const statuses: Partial<Record<ErrorCode, number>> = {
   E_REQUEST_TOO_LARGE: 413,
   E_MESSAGE_TOO_LARGE: 413,
   E_IDEMPOTENCY_REUSED: 422,
+  E_FENCE_IN_USE: 409,
   E_UNEXPECTED: 500,
 };
 

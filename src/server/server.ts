@@ -5,6 +5,7 @@ import { guardAccess } from './access.ts';
 import type { AppView } from './app-view.ts';
 import { boardRoutes } from './board.ts';
 import { changeRoutes } from './changes.ts';
+import { fenceRoutes } from './fences.ts';
 import { healthRoutes } from './health.ts';
 import { sendProblem, statusOf } from './problem.ts';
 import { recordRoutes } from './records.ts';
@@ -40,6 +41,7 @@ export async function createServer(options: ServerOptions, app: AppView, log: Lo
   recordRoutes(server, app);
   changeRoutes(server, app, options.maxBodyBytes);
   trailRoutes(server, app);
+  fenceRoutes(server, app);
   await boardRoutes(server, app.queues);
   let url = '';
   return {

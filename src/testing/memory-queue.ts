@@ -25,6 +25,8 @@ interface Job {
   executions: number;
   lastClosed: number;
   begun: number;
+  /** Executions that left the job to a newer program. */
+  readonly passed: number[];
   dueMs: number;
 }
 
@@ -45,12 +47,22 @@ export function createMemoryQueue({ clock, audit, deadLetters }: MemoryQueueOpti
   const known = new Set<string>();
   let entries = 0;
 
-  const enqueue = async (chunks: readonly QueuedChunk[]): Promise<void> => {
+  const enqueue = async (chunks: readonly QueuedChunk[], sent?: () => void): Promise<void> => {
     for (const { id, name, data } of chunks) {
       if (known.has(id)) continue;
       known.add(id);
-      jobs.set(id, { id, name, data, executions: 0, lastClosed: 0, begun: 0, dueMs: clock.now() });
+      jobs.set(id, {
+        id,
+        name,
+        data,
+        executions: 0,
+        lastClosed: 0,
+        begun: 0,
+        passed: [],
+        dueMs: clock.now(),
+      });
     }
+    sent?.();
   };
 
   const executionOf = (job: Job): Execution => {
@@ -62,6 +74,7 @@ export function createMemoryQueue({ clock, audit, deadLetters }: MemoryQueueOpti
       execution,
       lastClosed: job.lastClosed,
       begun: job.begun,
+      passed: job.passed.filter((passed) => passed > job.lastClosed),
       lastProgress: '',
       worker: WORKER,
       signal: new AbortController().signal,
@@ -69,7 +82,10 @@ export function createMemoryQueue({ clock, audit, deadLetters }: MemoryQueueOpti
       async begin() {
         job.begun += 1;
       },
-      split: enqueue,
+      async pass() {
+        job.passed.push(execution);
+      },
+      split: (parts) => enqueue(parts),
       async close(closing) {
         if (job.lastClosed === execution) return 'repeated';
         job.lastClosed = execution;

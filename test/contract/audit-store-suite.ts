@@ -70,6 +70,19 @@ export function auditStoreSuite(
         expect((await store.find({ limit: 10 })).map((record) => record.note)).toEqual(['first']);
       });
 
+      it('keeps what a job did when it ran once more under the same number, after a rollback of Redis', async () => {
+        const before = auditEntry([auditRow(1, { state: 'parsed', dueMs: 5 })]);
+        const after = auditEntry([auditRow(1)], {
+          startedMs: before.startedMs + 9,
+          endedMs: before.endedMs + 9,
+        });
+        expect(await store.append('box', outboxOf(before))).toBe(1);
+        expect(await store.append('box', outboxOf(after))).toBe(1);
+        expect(await store.append('box', outboxOf(before, after))).toBe(0);
+        const found = await store.find({ message: 'cache-message-0@1', limit: 10 });
+        expect(found.map(({ state }) => state)).toEqual(['parsed', 'redisCached']);
+      });
+
       it('keeps the first row of a message that stands twice in one entry', async () => {
         const rows = [auditRow(1, { note: 'first' }), auditRow(2), auditRow(1, { note: 'second' })];
         expect(await store.append('box', outboxOf(auditEntry(rows)))).toBe(2);

@@ -89,7 +89,7 @@ describe('the SQLite audit store', () => {
         ),
         { job: `job-${index}` },
       );
-    // Two parts of half a million postings.
+    // Two merged segments of 250,000 postings, and the open one.
     for (let index = 0; index < 510; index += 10)
       await store.append('box', outboxOf(...Array.from({ length: 10 }, (_, more) => unique(index + more))));
     await store.append('box', outboxOf(auditEntry([auditRow(999_999, { recordId: '5' })], { job: 'late' })));
@@ -99,6 +99,18 @@ describe('the SQLite audit store', () => {
     ]);
     expect(await store.find({ message: 'cache-message-0@123456', limit: 10 })).toHaveLength(1);
     expect(await store.count()).toBe(510_001);
+  });
+
+  it('finds every execution of one key that fills block after block of a merged segment', async () => {
+    const store = opened(newFile());
+    const single = (index: number) =>
+      auditEntry([auditRow(index, { recordId: index % 3 === 0 ? 'cold' : 'hot' })], { job: `job-${index}` });
+    await store.append('box', outboxOf(...Array.from({ length: 10_100 }, (_, index) => single(index))));
+    const found = await store.find({ key: 'product_info_hot', limit: 20_000 });
+    const expected = Array.from({ length: 10_100 }, (_, index) => index).filter((index) => index % 3 !== 0);
+    expect(found.map(({ message }) => message)).toEqual(expected.map((index) => `cache-message-0@${index}`));
+    expect(await store.find({ key: 'product_info_cold', limit: 5 })).toHaveLength(5);
+    expect(await store.find({ key: 'product_info_none', limit: 5 })).toEqual([]);
   });
 
   it('rolls back the whole batch when one entry cannot be stored, and takes it later', async () => {

@@ -232,6 +232,24 @@ export function changeSourceSuite(name: string, openWorld: () => Promise<SourceW
       expect(isTold).toBe(true);
     });
 
+    it('shares the partitions with a second member, and takes them over when that one leaves', async () => {
+      const first = reader();
+      const second = reader();
+      const one = await start(first.handler);
+      const two = await start(second.handler);
+      const held = (source: ChangeSource) => source.assignments().flatMap(({ partitions }) => partitions);
+      await until('a partition each', () => held(one).length === 1 && held(two).length === 1);
+      expect([...held(one), ...held(two)].toSorted()).toEqual([0, 1]);
+      await world.append(0, ['a'].map(text));
+      await world.append(1, ['b'].map(text));
+      await until('both messages', () => first.seen.length + second.seen.length >= 2);
+      await two.close();
+      await until('both partitions', () => held(one).length === 2);
+      await world.append(0, ['c'].map(text));
+      await world.append(1, ['d'].map(text));
+      await until('the later ones', () => first.seen.includes('0:1=c') && first.seen.includes('1:1=d'));
+    });
+
     it("refuses a commit in the name of a membership that is over: the partition may be another owner's by then", async () => {
       await world.append(0, ['a', 'b'].map(text));
       const batches: SourceBatch[] = [];

@@ -36,11 +36,11 @@ describeWith(['redis'], 'a fetched service in the pipeline', () => {
   /** The codes an id's executions ended with, oldest first; '' for none. */
   const errorsOf = async (id: string): Promise<string[]> =>
     (await pipeline.audit()).flatMap(({ rows, errors }) =>
-      rows.filter((row) => row[4] === id).map((row) => errors[row[8]]?.code ?? ''),
+      rows.filter((row) => row[4] === id).map((row) => errors[row[8] ?? -1]?.code ?? ''),
     );
   const lastRow = async (id: string): Promise<{ state: string; attempts: number }> => {
     const row = (await pipeline.audit()).flatMap(({ rows }) => rows.filter((each) => each[4] === id)).at(-1);
-    return { state: row?.[1] ?? '', attempts: row?.[7] ?? Number.NaN };
+    return { state: row?.[1] ?? '', attempts: row === undefined ? Number.NaN : (row[7] ?? 0) };
   };
 
   it('stores records byte for byte, under ids that are told apart beyond 2^53', async () => {

@@ -9,7 +9,7 @@ import type { Message } from '../../src/core/change.ts';
 import { type ChunkData, chunkOf } from '../../src/core/chunk.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { type StoredChunk, unpackChunk } from '../../src/core/packed-chunk.ts';
-import type { DeadLetter, QueuedChunk } from '../../src/core/ports.ts';
+import type { DeadLetter, Execution, Log, QueuedChunk } from '../../src/core/ports.ts';
 import { originalForm, type Service } from '../../src/core/service.ts';
 import type { AuditEntry } from '../../src/core/trail.ts';
 import { type ClosedExecution, createAttempt } from '../../src/pipeline/attempt.ts';
@@ -44,6 +44,7 @@ export async function startPipeline(options: {
   effects?: (real: Effects) => Partial<Effects>;
   concurrency?: number;
   autostart?: boolean;
+  log?: Log;
 }) {
   const { url } = await sharedRedis();
   const connection = { url, connectTimeoutMs: 2_000, commandTimeoutMs: 5_000, onError: () => undefined };
@@ -80,7 +81,7 @@ export async function startPipeline(options: {
     executor,
     parse,
     clock,
-    log: silentLog,
+    log: options.log ?? silentLog,
     onClosed: (one) => closed.push(one),
   });
   const queueOptions: QueueOptions = { connection: blocking, prefix };
@@ -99,7 +100,11 @@ export async function startPipeline(options: {
       })),
     );
   };
-  const makeWorker = (name: string) =>
+  /** A worker of this program, or of a later one that reads what it finds by `reading`. */
+  const makeWorker = (
+    name: string,
+    reading: (execution: Execution) => Execution = (execution) => execution,
+  ) =>
     createChunkWorker(
       {
         connection: blocking,
@@ -115,7 +120,7 @@ export async function startPipeline(options: {
         clock,
         log: silentLog,
       },
-      attempt,
+      (execution) => attempt(reading(execution)),
     );
   const worker = makeWorker('worker-a');
   if (options.autostart !== false) await worker.start();
@@ -124,6 +129,7 @@ export async function startPipeline(options: {
     (await fast.xrange(stream, '-', '+')).map(([, fields]) => JSON.parse(fields[1] ?? '{}') as T);
   return {
     redis: fast,
+    blocking,
     queue,
     keys,
     prefix,

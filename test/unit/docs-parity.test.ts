@@ -52,3 +52,31 @@ describe('docs/options.md', () => {
     expect(rows.filter((row) => !/[.!:)`] \|$/.test(row))).toEqual([]);
   });
 });
+
+describe('docs/failure-modes.md', () => {
+  const ROOT = join(DOCS, '..');
+  const rows = read('failure-modes.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !/^\| (?:when \||---)/.test(line));
+
+  it.each(rows)('%s', (row) => {
+    const [when, then, shownBy, ...more] = row.slice(2, -2).split(' | ');
+    expect([when, then].every(Boolean) && more.length === 0, 'a row is `when | then | shown by`').toBe(true);
+    const shown = [...(shownBy ?? '').matchAll(/`([^`]+?) › ([^`]+)`/g)];
+    const text = shown.map(([whole]) => whole).join(' · ');
+    expect(shownBy, 'the last column is `file › name of the test`, several with · between').toBe(text);
+    expect(text).not.toBe('');
+    for (const [, file = '', name = ''] of shown) {
+      expect(existsSync(join(ROOT, file)), `${file} is not there`).toBe(true);
+      expect(testNames(readFileSync(join(ROOT, file), 'utf8')), `no test of ${file} has this name`).toContain(
+        name,
+      );
+    }
+  });
+});
+
+/** The names of a file's tests as they are written there; those of `it.each` with their placeholders. */
+function testNames(source: string): string[] {
+  const written = source.matchAll(/(?:\b(?:it|test)\b[^'"`]*?|\)\s*)\(\s*(['"`])((?:\\.|(?!\1).)*)\1/g);
+  return [...written].map(([, , name = '']) => name.replaceAll(/\\(['"`])/g, '$1'));
+}

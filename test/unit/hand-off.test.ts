@@ -88,6 +88,8 @@ class World {
       groupId: 'g',
       topics: ['t'],
       maxBatch: more.maxBatch ?? 10,
+      // Two of them own the same partition at once, which is what the mark is for.
+      isAlone: true,
       clock,
     });
     const handOff = createHandOff({
@@ -122,6 +124,36 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 describe('the hand-off', () => {
+  it('gives back the turn of a batch whose membership ended while it waited: the partition would stand still for good', async () => {
+    const world = new World();
+    world.send(1);
+    let answer: Promise<unknown> = Promise.resolve();
+    const marks: MarkStore = { ...world.marks, read: (name) => answer.then(() => world.marks.read(name)) };
+    let isOver = false;
+    let ended = 0;
+    const change = (batch: SourceBatch): SourceBatch => ({
+      ...batch,
+      heartbeat() {
+        if (!isOver) return batch.heartbeat();
+        ended += 1;
+        return Promise.reject(fail('E_ABORTED', { reason: 'the group rebalances' }));
+      },
+    });
+    const { stop } = await world.start({ marks, change });
+    await until(() => world.committed() === '1');
+    // Redis comes back and is slow: the comparison of mark and commit has the partition, the next batch waits for it.
+    const slow = Promise.withResolvers<void>();
+    answer = slow.promise;
+    world.marks.comeBack('Redis is connected again');
+    isOver = true;
+    world.send(1);
+    await until(() => ended > 0);
+    isOver = false;
+    slow.resolve();
+    await until(() => world.committed() === '2');
+    await stop();
+  });
+
   it('enqueues chunks under their coordinates, then moves the mark, then commits', async () => {
     const world = new World();
     const order: string[] = [];
@@ -200,6 +232,56 @@ describe('the hand-off', () => {
     await until(() => world.events.some(({ kind }) => kind === 'waiting'));
     await stuck.stop();
     expect(world.queue.jobs.size).toBe(0);
+  });
+
+  it('lets the next batch have its turn when a partition is lost while a batch waits for its own', async () => {
+    const world = new World();
+    const comparing = Promise.withResolvers<void>();
+    const marks: MarkStore = {
+      ...world.marks,
+      async read(stream) {
+        await comparing.promise;
+        return world.marks.read(stream);
+      },
+    };
+    let beats = 0;
+    const change = (batch: SourceBatch): SourceBatch => ({
+      ...batch,
+      async heartbeat() {
+        beats += 1;
+        if (beats > 2) return batch.heartbeat();
+        if (beats === 2) comparing.resolve();
+        throw fail('E_ABORTED', { reason: 'not a member' });
+      },
+    });
+    // Nothing to read yet: the comparison after the join has the turn.
+    const running = await world.start({ marks, change });
+    world.send(3);
+    await until(() => world.committed() === '3');
+    await running.stop();
+    expect(beats).toBeGreaterThan(1);
+  });
+
+  it('takes no commit that was noted between its two looks for an offset that was set back', async () => {
+    const world = new World();
+    world.send(4);
+    const owner = await world.start();
+    while ((await world.marks.read(NAME))?.committed !== '4') await tick();
+    await owner.stop();
+    let looks = 0;
+    const change = (batch: SourceBatch): SourceBatch => ({
+      ...batch,
+      committed: () => ((looks += 1) === 1 ? Promise.resolve('2') : batch.committed()),
+    });
+    world.send(1);
+    const next = await world.start({ change });
+    await until(() => world.committed() === '5');
+    await next.stop();
+    expect(world.events.filter((event) => event.kind === 'taken').map(({ decision }) => decision)).toEqual([
+      'fresh',
+      'level',
+    ]);
+    expect(looks).toBeGreaterThan(1);
   });
 
   it('keeps bytes, keys and headers as they are', async () => {

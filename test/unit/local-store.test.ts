@@ -7,21 +7,17 @@ function store() {
   return { clock, ...createVersionedStore({ maxEntries: 3, maxBytes: 100_000, clock }) };
 }
 
-const staged = (key: string, digits: string, token: string) => ({
-  entry: entryOf(key, digits),
-  token,
-  next: undefined,
-});
+const one = (key: string, digits: string) => new Map([[key, entryOf(key, digits)]]);
 
 describe('the versioned store', () => {
   it('counts the bytes of everything it holds, and gives them back', () => {
     const { stage, fill, discard, evict, promote, size } = store();
     const cost = 'k'.length + 'text 1'.length + 200;
-    stage(staged('k', '1', 'job.1'));
-    const one = size().bytes;
-    expect(one).toBeGreaterThanOrEqual(cost);
-    stage(staged('k', '2', 'job.2'));
-    expect(size().bytes).toBe(one + cost);
+    stage('job.1', one('k', '1'));
+    const first = size().bytes;
+    expect(first).toBeGreaterThanOrEqual(cost);
+    stage('job.2', one('k', '2'));
+    expect(size().bytes).toBe(first + cost);
     promote(entryOf('k', '1'), 'job.1');
     fill(entryOf('other', '1'));
     discard('k', 'job.2');

@@ -5,7 +5,11 @@ import { CHUNK_FORMAT, chunkOf, PLAIN_FORMAT } from '../../src/core/chunk.ts';
 import { packChunk, unpackChunk } from '../../src/core/packed-chunk.ts';
 
 const messageOf = (value: Bytes | null, index: number, more: Partial<Message> = {}): Message => ({
-  origin: { stream: 'cache-message-0', epoch: 2, position: String(9_007_199_254_740_993n + BigInt(index)) },
+  origin: {
+    stream: 'cache-message-0',
+    epoch: 2,
+    position: String((more.timestampMs === undefined ? 9_007_199_254_740_993n : 41n) + BigInt(index)),
+  },
   timestampMs: 1_767_225_600_000 + index,
   key: String(index % 7),
   value,

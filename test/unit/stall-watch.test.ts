@@ -9,6 +9,7 @@ describe('the watch over partitions that should move', () => {
       nowMs: 0,
       restarts: [] as string[],
       position: { topic: 't', partition: 0, resolved: '5', isPaused: false } as SourcePosition,
+      more: [] as SourcePosition[],
       high: '9',
       committed: null as string | null,
     };
@@ -21,7 +22,7 @@ describe('the watch over partitions that should move', () => {
       pause: () => () => undefined,
     });
     const source = {
-      positions: () => [world.position],
+      positions: () => [world.position, ...world.more],
       partition,
       restart: (reason: string) => Promise.resolve(void world.restarts.push(reason)),
     };
@@ -48,6 +49,16 @@ describe('the watch over partitions that should move', () => {
     await after(60_000);
     expect(world.restarts).toHaveLength(1);
     await after(60_000);
+    expect(world.restarts).toHaveLength(2);
+  });
+
+  it('gives all partitions time with the consumer that was built anew, not only the one that was the reason', async () => {
+    const { world, after } = aWatch();
+    world.more = [{ ...world.position, partition: 1 }];
+    await after(0);
+    expect(await after(60_000)).toContain('t/0');
+    expect(await after(10_000)).toBe('');
+    expect(await after(50_000)).toContain('t/1');
     expect(world.restarts).toHaveLength(2);
   });
 

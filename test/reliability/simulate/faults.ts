@@ -1,0 +1,190 @@
+/** What may happen to a run. Each fault tells whether it really happened: one that did not makes the run worthless. */
+import type { FaultFired } from '../history.ts';
+import type { CallFault } from './network.ts';
+import type { Random } from './random.ts';
+import type { SourceFault } from './truth.ts';
+
+/** What a fault may do to the world. */
+export interface FaultWorld {
+  readonly random: Random;
+  sleep(ms: number): Promise<void>;
+  /** Hits one of the next calls of a port. */
+  trap(port: string, fault: CallFault, skip: number, fired: () => void): void;
+  killOne(): boolean;
+  stallOne(): boolean;
+  joinOne(): Promise<void>;
+  leaveOne(): Promise<boolean>;
+  setSource(fault: SourceFault | undefined): void;
+  /** How often the source's present fault was met by a fetch. */
+  sourceFelt(): number;
+  setDown(server: 'redis' | 'kafka' | 'auditStore', reason: string): void;
+  /** Redis is out of memory: how many chunks of a call it still takes. */
+  fillRedis(most: number): { readonly felt: () => number; readonly over: () => void };
+  backUpRedis(): Promise<() => Promise<void>>;
+  killAuditWriter(): void;
+  sendKiller(): void;
+  killerDeaths(): number;
+  rewind(): Promise<void>;
+}
+
+interface Fault {
+  readonly name: string;
+  /** Runs until the fault is over; returns how often it was felt. */
+  readonly strike: (world: FaultWorld) => Promise<number>;
+}
+
+const PORTS = [
+  'queue.enqueue',
+  'queue.take',
+  'queue.close',
+  'queue.complete',
+  'marks.read',
+  'marks.move',
+  'source.commit',
+  'source.fetch',
+  'tier.fences',
+  'tier.write',
+  'outbox.read',
+  'outbox.remove',
+  'store.append',
+] as const;
+const CALL_FAULTS: readonly CallFault[] = [
+  'lostRequest',
+  'lostReply',
+  'twice',
+  'late',
+  'killBefore',
+  'killAfter',
+  'stallBefore',
+  'stallAfter',
+];
+const SOURCE_FAULTS: readonly SourceFault[] = ['down', 'open', 'slow', 'behind', 'garbage', 'flaky'];
+/** How long a fault waits to be felt before it gives up. */
+const PATIENCE_MS = 60_000;
+const LOOK_MS = 250;
+
+const callFaults: readonly Fault[] = PORTS.flatMap((port) =>
+  CALL_FAULTS.map((fault) => ({
+    name: `${fault} ${port}`,
+    async strike(world) {
+      let fired = 0;
+      world.trap(port, fault, world.random.int(0, 12), () => {
+        fired += 1;
+      });
+      await felt(world, () => fired);
+      return fired;
+    },
+  })),
+);
+
+const sourceFaults: readonly Fault[] = SOURCE_FAULTS.map((fault) => ({
+  name: `source ${fault}`,
+  async strike(world) {
+    world.setSource(fault);
+    await world.sleep(world.random.between(500, 8_000));
+    const times = await felt(world, () => world.sourceFelt());
+    world.setSource(undefined);
+    return times;
+  },
+}));
+
+const outages: readonly Fault[] = (['redis', 'kafka', 'auditStore'] as const).map((server) => ({
+  name: `${server} away`,
+  async strike(world) {
+    world.setDown(server, 'connection refused');
+    await world.sleep(world.random.between(300, 15_000));
+    world.setDown(server, '');
+    return 1;
+  },
+}));
+
+const processFaults: readonly Fault[] = [
+  { name: 'process killed', strike: async (world) => untilDone(world, () => world.killOne()) },
+  { name: 'process stalled', strike: async (world) => untilDone(world, () => world.stallOne()) },
+  { name: 'audit writer killed', strike: async (world) => (world.killAuditWriter(), 1) },
+  { name: 'process joins', strike: async (world) => (await world.joinOne(), 1) },
+  { name: 'process leaves', strike: async (world) => ((await world.leaveOne()) ? 1 : 0) },
+  {
+    name: 'message kills',
+    async strike(world) {
+      world.sendKiller();
+      return felt(world, () => world.killerDeaths());
+    },
+  },
+  { name: 'offsets set back', strike: async (world) => (await world.rewind(), 1) },
+];
+
+const redisFaults: readonly Fault[] = [
+  {
+    name: 'redis out of memory',
+    async strike(world) {
+      const full = world.fillRedis(world.random.int(0, 1));
+      await world.sleep(world.random.between(500, 10_000));
+      const times = await felt(world, full.felt);
+      full.over();
+      return times;
+    },
+  },
+  {
+    name: 'redis rolled back',
+    async strike(world) {
+      const restore = await world.backUpRedis();
+      await world.sleep(world.random.between(200, 6_000));
+      await restore();
+      return 1;
+    },
+  },
+];
+
+const ALL: readonly Fault[] = [...processFaults, ...redisFaults, ...outages, ...sourceFaults, ...callFaults];
+/** Kinds are drawn first, so that the many calls do not crowd out the rest. */
+const KINDS: readonly (readonly Fault[])[] = [
+  processFaults,
+  redisFaults,
+  outages,
+  sourceFaults,
+  callFaults,
+  callFaults,
+];
+
+export const faultNames: readonly string[] = ALL.map(({ name }) => name);
+
+export interface FaultPlan {
+  readonly fired: readonly FaultFired[];
+  isOver(): boolean;
+}
+
+/** Draws one to four faults and lets each strike at some time. */
+export function startFaults(world: FaultWorld, wanted: readonly string[] | undefined): FaultPlan {
+  const { random } = world;
+  const drawn =
+    wanted === undefined
+      ? Array.from({ length: random.int(1, 4) }, () => random.pick(random.pick(KINDS)))
+      : ALL.filter(({ name }) => wanted.includes(name));
+  const plan = drawn.map((fault) => ({ fault: fault.name, fired: 0, isOver: false }));
+  drawn.forEach((fault, index) => {
+    const entry = plan[index];
+    if (entry === undefined) return;
+    void world
+      .sleep(random.between(0, 4_000))
+      .then(() => fault.strike(world))
+      .then((times) => {
+        entry.fired = times;
+        entry.isOver = true;
+      });
+  });
+  return { fired: plan, isOver: () => plan.every(({ isOver }) => isOver) };
+}
+
+async function felt(world: FaultWorld, times: () => number): Promise<number> {
+  for (let waited = 0; times() === 0 && waited < PATIENCE_MS; waited += LOOK_MS) await world.sleep(LOOK_MS);
+  return times();
+}
+
+async function untilDone(world: FaultWorld, act: () => boolean): Promise<number> {
+  for (let waited = 0; waited < PATIENCE_MS; waited += LOOK_MS) {
+    if (act()) return 1;
+    await world.sleep(LOOK_MS);
+  }
+  return 0;
+}

@@ -1,0 +1,174 @@
+/** BullMQ's worker, and our adapter over it, as the simulation has them: the same rules of locks, twins and endings. */
+import { progressOf, progressWord } from '../../../src/adapters/bullmq-closing-script.ts';
+import { fail } from '../../../src/core/errors.ts';
+import type {
+  ChunkWorker,
+  Clock,
+  Execution,
+  ExecutionEnd,
+  ExecutionHandler,
+  QueuedChunk,
+} from '../../../src/core/ports.ts';
+import type { JobServer, TakenJob } from './job-server.ts';
+
+export interface SimWorkerOptions {
+  readonly name: string;
+  readonly server: JobServer;
+  /** Calls the server as a process does. */
+  readonly call: <T>(port: string, effect: () => T | Promise<T>) => Promise<T>;
+  readonly enqueue: (chunks: readonly QueuedChunk[]) => Promise<void>;
+  readonly concurrency: number;
+  readonly lockMs: number;
+  readonly stalledIntervalMs: number;
+  readonly clock: Clock;
+}
+
+interface Running {
+  readonly token: string;
+  readonly abort: AbortController;
+  readonly ended: Promise<void>;
+}
+
+const UNFORESEEN_RETRY_MS = 1_000;
+const IDLE_MS = 5_000;
+const FIRST_PROGRESS_MS = 50;
+const EMPTY = JSON.stringify({ format: 1, positions: [] });
+
+export function createSimWorker(options: SimWorkerOptions, handler: ExecutionHandler): ChunkWorker {
+  const { server, call, clock, name, lockMs } = options;
+  const running = new Map<string, Running>();
+  const stop = new AbortController();
+  let tokens = 0;
+  let slots: Promise<unknown> = Promise.resolve();
+
+  const work = async (job: TakenJob, token: string): Promise<void> => {
+    const earlier = running.get(job.id);
+    if (earlier !== undefined) {
+      earlier.abort.abort(fail('E_ABORTED', { reason: 'the job was handed out again' }));
+      await earlier.ended;
+      await call('queue.moveToWait', () => server.moveToWait(job.id, token));
+      return;
+    }
+    const abort = new AbortController();
+    const ended = Promise.withResolvers<void>();
+    running.set(job.id, { token, abort, ended: ended.promise });
+    try {
+      const execution = await executionOf(options, job, token, abort.signal);
+      await endJob(options, job.id, token, await handler(execution));
+    } catch {
+      // As BullMQ treats what a processor throws: an attempt, and our backoff for what says no wait.
+      await call('queue.retry', () => server.moveToDelayed(job.id, token, clock.now() + UNFORESEEN_RETRY_MS));
+    } finally {
+      running.delete(job.id);
+      ended.resolve();
+    }
+  };
+
+  const slot = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      const token = `${name}:${(tokens += 1)}`;
+      try {
+        const job = await call('queue.take', () => server.take(token, lockMs));
+        if (job === undefined) await Promise.race([server.changed(IDLE_MS), aborted(stop.signal)]);
+        else await work(job, token);
+      } catch {
+        // The lock is gone, or Redis: whoever finds the job stalled goes on with it.
+        await clock.sleep(UNFORESEEN_RETRY_MS).catch(() => undefined);
+      }
+    }
+  };
+
+  const every = async (ms: number, act: () => Promise<void>): Promise<void> => {
+    while (!stop.signal.aborted) {
+      await clock.sleep(ms, stop.signal).catch(() => undefined);
+      await act().catch(() => undefined);
+    }
+  };
+  const renew = async (): Promise<void> => {
+    const held = [...running].map(([id, { token }]) => ({ id, token }));
+    if (held.length === 0) return;
+    const lost = await call('queue.renew', () => server.renew(held, lockMs));
+    for (const id of lost) running.get(id)?.abort.abort(fail('E_ABORTED', { reason: 'the lock was lost' }));
+  };
+
+  return {
+    start() {
+      slots = Promise.all(Array.from({ length: options.concurrency }, slot));
+      void every(lockMs / 2, renew);
+      void every(options.stalledIntervalMs, () =>
+        call('queue.stalled', () => server.checkStalled(options.stalledIntervalMs)),
+      );
+      return Promise.resolve();
+    },
+    async close(graceMs) {
+      stop.abort();
+      await Promise.race([slots, clock.sleep(graceMs)]);
+      for (const { abort } of running.values())
+        abort.abort(fail('E_ABORTED', { reason: 'the process shuts down' }));
+      await Promise.race([slots, clock.sleep(2_000)]);
+    },
+  };
+}
+
+async function executionOf(
+  { server, call, clock, name, enqueue }: SimWorkerOptions,
+  job: TakenJob,
+  token: string,
+  signal: AbortSignal,
+): Promise<Execution> {
+  const number = job.attemptsStarted;
+  const left =
+    number > 1 ? await call('queue.left', () => server.left(job.id)) : { closed: 0, begun: 0, progress: '' };
+  const startedMs = clock.now();
+  return {
+    job: job.id,
+    name: job.name,
+    data: job.data,
+    execution: number,
+    lastClosed: left.closed,
+    begun: left.begun,
+    // One program wrote everything here: there is no newer format.
+    passed: [],
+    pass: async () => undefined,
+    lastProgress: progressOf(number - 1, left.progress),
+    worker: name,
+    signal,
+    progress(state) {
+      if (clock.now() - startedMs < FIRST_PROGRESS_MS) return;
+      const word = progressWord(number, name, state);
+      void call('queue.progress', () => server.note(job.id, token, 'progress', word)).catch(() => undefined);
+    },
+    begin: () => call('queue.begin', () => server.note(job.id, token, 'begun', '+1')),
+    split: (parts) => enqueue(parts),
+    close: ({ rest, audit, deadLetters }) => {
+      const data = rest === null ? EMPTY : JSON.stringify(rest);
+      return call('queue.close', () =>
+        server.close(job.id, token, { execution: number, data, audit, deadLetters }),
+      );
+    },
+  };
+}
+
+async function endJob(
+  { server, call, clock }: SimWorkerOptions,
+  id: string,
+  token: string,
+  end: ExecutionEnd,
+): Promise<void> {
+  switch (end.kind) {
+    case 'done':
+      return call('queue.complete', () => server.complete(id, token));
+    case 'retry':
+    case 'wait':
+      return call('queue.delay', () => server.moveToDelayed(id, token, Math.max(end.dueMs, clock.now() + 1)));
+    case 'handBack':
+      return call('queue.moveToWait', () => server.moveToWait(id, token)).catch(() => undefined);
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
