@@ -13,7 +13,8 @@ import type { Config, ConfigInput } from './config/schema.ts';
 import type { Message } from './core/change.ts';
 import { fail } from './core/errors.ts';
 import type { Log } from './core/ports.ts';
-import { type CachedRecord, cachedRecordOf } from './read/cached-record.ts';
+import type { Service } from './core/service.ts';
+import { type CachedRecord, cachedRecordOf, cachedRecordsOf } from './read/cached-record.ts';
 
 export type { KafkaCodec, KafkaCodecName } from './app/kafka-codecs.ts';
 export type { CachewrightEvents, MessageEvent } from './app/events.ts';
@@ -80,11 +81,14 @@ export interface Cachewright {
    */
   publish(messages: PublishedMessage | readonly PublishedMessage[]): Promise<string[]>;
   /**
-   * A cached record, from this instance's local tier, else from Redis; undefined: neither has it.
+   * A record from this instance's local tier, else from Redis, else from its source; undefined: there is none.
    *
-   * @throws `E_NOT_FOUND` for an unknown service, `E_KEY_INVALID`, `E_REDIS_READ`, `E_NOT_RUNNING`
+   * @throws `E_NOT_FOUND` for an unknown service, `E_KEY_INVALID`, `E_REDIS_READ`, what the source failed with,
+   *   `E_NOT_RUNNING`
    */
   get(service: string, id: string | number | bigint): Promise<CachedRecord | undefined>;
+  /** Many at once, in the order of the ids. @throws what the first of them failed with */
+  getMany(service: string, ids: readonly (string | number | bigint)[]): Promise<(CachedRecord | undefined)[]>;
   /** Listens, also before `start()`; a listener must not throw. Returns how to stop. */
   on<Name extends keyof CachewrightEvents>(
     event: Name,
@@ -169,10 +173,16 @@ class Embedded implements Cachewright {
 
   async get(service: string, id: string | number | bigint): Promise<CachedRecord | undefined> {
     const { services, reader } = this.#running('get');
-    const known = services.get(service);
-    if (known === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
-    const found = await reader.get(known, String(id));
+    const found = await reader.get(knownService(services, service), String(id));
     return found === undefined ? undefined : cachedRecordOf(found);
+  }
+
+  async getMany(
+    service: string,
+    ids: readonly (string | number | bigint)[],
+  ): Promise<(CachedRecord | undefined)[]> {
+    const { services, reader } = this.#running('getMany');
+    return cachedRecordsOf(await reader.getMany(knownService(services, service), ids.map(String)));
   }
 
   on<Name extends keyof CachewrightEvents>(
@@ -192,6 +202,12 @@ class Embedded implements Cachewright {
     if (this.#state !== 'running' || this.#app === undefined) throw fail('E_NOT_RUNNING', { what });
     return this.#app.parts;
   }
+}
+
+function knownService(services: Parts['services'], service: string): Service {
+  const known = services.get(service);
+  if (known === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
+  return known;
 }
 
 function isList(

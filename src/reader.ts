@@ -1,42 +1,55 @@
 /**
  * `cachewright/reader`: reads what Cachewright cached, in a process that does none of its work. It loads the drivers of
- * Redis and of the local tier only: no Kafka, no queue, no HTTP.
+ * Redis, of the local tier and of sources: no Kafka, no queue, no HTTP server.
  */
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { createKeyvLocalTier } from './adapters/keyv-local-tier.ts';
 import { connectRedis, describeRedis, waitForRedis } from './adapters/redis-connection.ts';
+import { createRedisLeases } from './adapters/redis-leases.ts';
 import { createRedisTier } from './adapters/redis-tier.ts';
+import { compileServices } from './app/services.ts';
+import { environmentOfReferences } from './config/environment.ts';
 import { resolveConfig } from './config/resolve.ts';
-import type { ConfigInput } from './config/schema.ts';
+import type { Config, ConfigInput } from './config/schema.ts';
 import { systemClock } from './core/clock.ts';
 import { fail } from './core/errors.ts';
-import { compileKeyTemplate } from './core/key.ts';
-import { type CachedRecord, cachedRecordOf } from './read/cached-record.ts';
+import type { Service } from './core/service.ts';
+import { type CachedRecord, cachedRecordOf, cachedRecordsOf } from './read/cached-record.ts';
+import { createCoherentLocalTier } from './read/coherent-local-tier.ts';
+import { createLoneCoherence } from './read/fills.ts';
+import { createGenerations } from './read/generations.ts';
 import { createReader } from './read/reader.ts';
 
 export { CachewrightError, type ErrorCode } from './core/errors.ts';
 export type { CachedRecord } from './read/cached-record.ts';
 
-/** What of a service its readers need; a whole service of the configuration will do. */
-export interface ReadService {
+/** A service as the configuration of the writing side has it: what neither tier has is read from its source. */
+export type SourceService = NonNullable<ConfigInput['services']>[string];
+
+/** What is enough to read the tiers: what neither of them has is absent. */
+export interface TierService {
   /** The cache key, `product_info_{id}`, as the writing side has it. */
   readonly key: string;
+  readonly source?: undefined;
   readonly local?: {
     /** How long a record stays in the local tier, in milliseconds or as `'30s'`. @defaultValue `local.ttlMs` */
     readonly ttlMs?: number | string;
   };
+  /** Stale answers, fail-safe and negative entries. */
+  readonly read?: SourceService['read'];
 }
+
+export type ReadService = SourceService | TierService;
 
 export interface CacheReaderOptions {
   readonly redis: {
     /** Redis of the cache: `redis.cache.url` of the writing side, or its `redis.url` when it has no other. */
     readonly url: string;
-    /** How long a read may take, in milliseconds or as `'5s'`. @defaultValue 5 s */
+    /** How long a command may take, in milliseconds or as `'5s'`. @defaultValue 5 s */
     readonly commandTimeoutMs?: number | string;
   };
-  /**
-   * Bounds and time to live of the local tier. The time to live is how stale an answer may be: a reader hears of
-   * changes by its end only.
-   */
+  /** Bounds and time to live of the local tier. */
   readonly local?: ConfigInput['local'];
   /** By service id. */
   readonly services: Readonly<Record<string, ReadService>>;
@@ -46,11 +59,13 @@ export interface CacheReaderOptions {
 
 export interface CacheReader {
   /**
-   * A cached record, from the local tier of this reader, else from Redis; undefined: neither has it.
+   * A record from the local tier of this reader, else from Redis, else from its source; undefined: there is none.
    *
-   * @throws `E_NOT_FOUND` for an unknown service, `E_KEY_INVALID`, `E_REDIS_READ`
+   * @throws `E_NOT_FOUND` for an unknown service, `E_KEY_INVALID`, `E_REDIS_READ`, and what the source failed with
    */
   get(service: string, id: string | number | bigint): Promise<CachedRecord | undefined>;
+  /** Many at once, in the order of the ids. @throws what the first of them failed with */
+  getMany(service: string, ids: readonly (string | number | bigint)[]): Promise<(CachedRecord | undefined)[]>;
   close(): Promise<void>;
 }
 
@@ -59,10 +74,11 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /**
  * Begins to connect; the first `get` waits for it, no longer than for a command.
  *
- * @throws `E_CONFIG_INVALID` with all problems. The environment is not looked at.
+ * @throws `E_CONFIG_INVALID` with all problems. Of the environment only the secrets that sources name are looked at.
  */
 export function createCacheReader(options: CacheReaderOptions): CacheReader {
-  const { redis: settings, local, services } = resolveReader(options);
+  const config = resolveReader(options);
+  const { redis: settings, local, worker } = config;
   const clock = systemClock();
   const redis = connectRedis({
     url: settings.cache.url,
@@ -72,49 +88,78 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
     onError: options.onError ?? (() => undefined),
   });
   // Not connected in time is no failure yet: the read itself fails, and says why.
+  let isConnecting = true;
   const connected = waitForRedis(redis, {
     what: describeRedis(settings.cache.url),
     timeoutMs: settings.commandTimeoutMs,
-  }).catch(() => undefined);
-  const localTier = createKeyvLocalTier({ ...local, clock });
-  const reader = createReader({ localTier, redisTier: createRedisTier({ redis }), clock });
-  const known = new Map(
-    Object.entries(services).map(([id, service]) => [
-      id,
-      { keyOf: compileKeyTemplate(service.key), localTtlMs: service.local.ttlMs },
-    ]),
-  );
+  })
+    .catch(() => undefined)
+    .finally(() => (isConnecting = false));
+  const generations = createGenerations();
+  const localTier = createCoherentLocalTier(createKeyvLocalTier({ ...local, clock }), generations);
+  const coherence = createLoneCoherence(localTier, generations);
+  const reader = createReader({
+    localTier,
+    redisTier: createRedisTier({ redis }),
+    leases: createRedisLeases({ redis }),
+    coherence,
+    clock,
+    instance: `reader-${hostname()}-${process.pid}-${randomUUID().slice(0, 4)}`,
+    maxWaitMs: 2 * worker.effectTimeoutMs,
+  });
+  const services = compileServices(config, clock);
+  const known = (service: string): Service => {
+    const found = services.get(service);
+    if (found === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
+    return found;
+  };
   return {
     async get(service, id) {
-      const found = known.get(service);
-      if (found === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
-      await connected;
+      const found = known(service);
+      if (isConnecting) await connected;
       const record = await reader.get(found, String(id));
       return record === undefined ? undefined : cachedRecordOf(record);
     },
+    async getMany(service, ids) {
+      const found = known(service);
+      if (isConnecting) await connected;
+      return cachedRecordsOf(await reader.getMany(found, ids.map(String)));
+    },
     async close() {
+      reader.close();
       redis.disconnect();
+      await Promise.all([...services.values()].map(({ source }) => source.close()));
       await localTier.close();
     },
   };
 }
 
-/** Checked and completed by the rules of the whole configuration; what a reader does not need is filled in. */
-function resolveReader({ redis, local, services }: CacheReaderOptions) {
+/** Checked and completed by the rules of the whole configuration. */
+function resolveReader({ redis, local, services }: CacheReaderOptions): Config {
   const input: ConfigInput = {
     redis,
     ...(local !== undefined && { local }),
     services: Object.fromEntries(
       Object.entries(services).map(([id, service]) => [
         id,
-        {
-          key: service.key,
-          ...(service.local !== undefined && { local: service.local }),
-          source: { type: 'inline' },
-          version: { from: 'offset' },
-        },
+        isTierOnly(service) ? completed(service) : service,
       ]),
     ),
   };
-  return resolveConfig({ input, env: {} }).config;
+  return resolveConfig({ input, env: environmentOfReferences() }).config;
+}
+
+function isTierOnly(service: ReadService): service is TierService {
+  return service.source === undefined;
+}
+
+/** What a reader of the tiers does not need is filled in. */
+function completed({ key, local, read }: TierService): SourceService {
+  return {
+    key,
+    ...(local !== undefined && { local }),
+    ...(read !== undefined && { read }),
+    source: { type: 'inline' },
+    version: { from: 'offset' },
+  };
 }

@@ -35,6 +35,7 @@ export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
     evict: store.evict,
     get: (key) => readable.get(key),
     getMany: (keys) => readable.getMany([...keys]),
+    peek: store.peek,
     async fill(entry) {
       await readable.set(entry.key, frozen(entry));
     },

@@ -3,7 +3,7 @@
  * asynchronous calls cannot do (get, compare, set through keyv left the older of two values every time we tried).
  */
 import { LRUCache } from 'lru-cache';
-import { compareEntries } from './entry-order.ts';
+import { compareEntries } from '../core/entry-order.ts';
 import type { Clock, LocalEntry, LocalTier } from '../core/ports.ts';
 import type { Version } from '../core/service.ts';
 import { compareDigits } from '../core/version.ts';
@@ -28,6 +28,7 @@ export interface VersionedStore {
   readonly evict: LocalTier['evict'];
   readonly fill: (entry: LocalEntry) => void;
   readonly readable: (key: string) => LocalEntry | undefined;
+  readonly peek: (key: string) => LocalEntry | undefined;
   readonly clear: () => void;
   readonly size: LocalTier['size'];
 }
@@ -90,9 +91,13 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
     readable(key) {
       const slot = slots.get(key);
       if (slot?.entry === undefined) return undefined;
-      if (slot.entry.storedMs + slot.entry.ttlMs > clock.now()) return slot.entry;
+      if (isKept(slot.entry, clock)) return slot.entry;
       put(key, { entry: undefined, deleted: slot.deleted });
       return undefined;
+    },
+    peek(key) {
+      const entry = slots.peek(key)?.entry;
+      return entry !== undefined && isKept(entry, clock) ? entry : undefined;
     },
     clear() {
       slots.clear();
@@ -197,6 +202,10 @@ function laterDelete(known: Deleted | undefined, version: Version | null, clock:
   const isHigher =
     known?.version.kind !== version.kind || compareDigits(known.version.digits, version.digits) < 0;
   return { version: isHigher ? version : known.version, untilMs: clock.now() + MEMORY_MS };
+}
+
+function isKept({ storedMs, ttlMs, keepMs = 0 }: LocalEntry, clock: Clock): boolean {
+  return storedMs + ttlMs + keepMs > clock.now();
 }
 
 function isSame(a: Version, b: Version): boolean {

@@ -1,5 +1,5 @@
 /** An in-memory Redis tier for tests: the same decisions as the fence script, held to the same suite. */
-import { comparePositions, compareVersioned, isSameStream } from './entry-order.ts';
+import { comparePositions, compareVersioned, isSameStream } from '../core/entry-order.ts';
 import {
   failedWrite,
   fenceAfter,
@@ -64,6 +64,11 @@ export function createMemoryRedisTier({ clock }: { clock: Clock }): MemoryRedisT
         const ttlMs = value.untilMs === 0 ? -1 : value.untilMs - clock.now();
         return { text: value.text, fence: cellAt(fenceKeyOf(key))?.text ?? null, ttlMs };
       }),
+    async fillUnversioned(key, text, ttlMs) {
+      if (cellAt(key) !== undefined || cellAt(fenceKeyOf(key)) !== undefined) return false;
+      put(key, text, Math.max(1, Math.round(ttlMs)));
+      return true;
+    },
     async close() {},
   };
 }

@@ -58,9 +58,21 @@ export function createRedisTier({ redis }: { redis: RedisClient }): RedisTier {
     fences: (keys) => inGroups(keys, (group) => orUnavailable(redis.mget(group.map(fenceKeyOf)))),
     write: (writes) => inGroups(writes, writeGroup),
     read: (keys) => inGroups(keys, (group) => orUnavailable(readGroup(group))),
+    async fillUnversioned(key, text, ttlMs) {
+      const lifeMs = String(Math.max(1, Math.round(ttlMs)));
+      const done = redis.eval(UNVERSIONED_SCRIPT, 2, key, fenceKeyOf(key), text, lifeMs);
+      return (await orUnavailable(done)) === 1;
+    },
     async close() {},
   };
 }
+
+/** A value of unknown version gives way to whatever is there, a fence without a value too: that is a tombstone, or newer. */
+const UNVERSIONED_SCRIPT = `
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`;
 
 /** PTTL's answer for a key that is not there. */
 const GONE = -2;

@@ -146,6 +146,7 @@ class RunningApp implements App {
     await step('the office of dead letters', parts.deadLetters.close(), 1_000);
     if (this.#isAuditOpen) await step('the audit', parts.audit.close(3_000), 5_000);
     await step('HTTP', this.#server?.close(), 2_000);
+    parts.reader.close();
     await step(
       'sources',
       Promise.all([...parts.services.values()].map(({ source }) => source.close())),

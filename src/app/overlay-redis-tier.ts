@@ -36,6 +36,10 @@ export function createOverlayRedisTier(real: RedisTier, clock: Clock): RedisTier
       await load(writes.map(({ key }) => key));
       return memory.write(writes);
     },
+    async fillUnversioned(key, text, ttlMs) {
+      await load([key]);
+      return memory.fillUnversioned(key, text, ttlMs);
+    },
     close: () => memory.close(),
   };
 }

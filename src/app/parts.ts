@@ -7,6 +7,7 @@ import { createDeadLetterMover, type DeadLetterMoverOptions } from '../adapters/
 import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import { createInstances } from '../adapters/redis-instances.ts';
 import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
+import { createRedisLeases } from '../adapters/redis-leases.ts';
 import { createRedisTier } from '../adapters/redis-tier.ts';
 import type { Config } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
@@ -22,6 +23,9 @@ import type {
 } from '../core/ports.ts';
 import { createSubmit } from '../ingest/submit.ts';
 import { createParse, type Parse } from '../pipeline/parse.ts';
+import { createCoherentLocalTier } from '../read/coherent-local-tier.ts';
+import { createLoneCoherence } from '../read/fills.ts';
+import { createGenerations } from '../read/generations.ts';
 import { createReader } from '../read/reader.ts';
 import { openConnections } from './connections.ts';
 import { openDeadLetterOffice } from './dead-letter-office.ts';
@@ -85,7 +89,11 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
   const mappingOf = compileMappings(config);
   const parse = wrap(createParse({ services, mappingOf, limits: config.limits, clock }), wraps.parse);
   const connections = openConnections(config, instance, clock, log);
-  const localTier = wrap(createKeyvLocalTier({ ...config.local, clock }), wraps.localTier);
+  const generations = createGenerations();
+  const localTier = wrap(
+    createCoherentLocalTier(createKeyvLocalTier({ ...config.local, clock }), generations),
+    wraps.localTier,
+  );
   const redisTier = wrap(createRedisTier({ redis: connections.cache }), wraps.redisTier);
   const keep = config.queue.keepCompleted;
   const queue = wrap(
@@ -134,7 +142,16 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     log,
   });
   const instances = createInstances({ redis: connections.queue, prefix, name: instance, clock, log });
-  const reader = createReader({ localTier, redisTier, clock });
+  const coherence = createLoneCoherence(localTier, generations);
+  const reader = createReader({
+    localTier,
+    redisTier,
+    leases: createRedisLeases({ redis: connections.cache }),
+    coherence,
+    clock,
+    instance,
+    maxWaitMs: 2 * config.worker.effectTimeoutMs,
+  });
   return {
     config,
     clock,
@@ -152,6 +169,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     connections,
     localTier,
     redisTier,
+    coherence,
     queue,
     limits,
     submit,

@@ -15,6 +15,7 @@ import {
   type TopicMapping,
   type VersionRule,
 } from '../core/service.ts';
+import { adminMapping, isAdminStream } from '../ingest/admin.ts';
 
 /** The services of a configuration, compiled: what the pipeline works with has no optional settings. */
 export function compileServices(config: Config, clock: Clock): ReadonlyMap<string, Service> {
@@ -40,7 +41,7 @@ export function compileMappings(config: Config): (stream: string) => TopicMappin
     });
   }
   // A Kafka stream is `<topic>-<partition>`; other streams have names that no topic can have, or no mapping.
-  return (stream) => byTopic.get(topicOf(stream)) ?? originalForm;
+  return (stream) => byTopic.get(topicOf(stream)) ?? (isAdminStream(stream) ? adminMapping : originalForm);
 }
 
 function topicOf(stream: string): string {
@@ -49,6 +50,8 @@ function topicOf(stream: string): string {
 }
 
 function compileService(id: string, service: ServiceConfig, around: SourceSurroundings): Service {
+  const { staleWhileRevalidateMs, failSafeMs, negativeTtlMs, fromSource } = service.read;
+  const keepMs = Math.max(staleWhileRevalidateMs, failSafeMs);
   return {
     id,
     inline: service.source.type === 'inline',
@@ -71,6 +74,13 @@ function compileService(id: string, service: ServiceConfig, around: SourceSurrou
     ttlJitter: service.ttlJitter,
     fenceTtlMs: service.fenceTtlMs,
     localTtlMs: service.local.ttlMs,
+    read: {
+      fromSource: fromSource && service.source.type !== 'inline',
+      staleWhileRevalidateMs,
+      failSafeMs,
+      keepMs,
+      negativeTtlMs,
+    },
   };
 }
 

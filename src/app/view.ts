@@ -1,11 +1,14 @@
+import { monotonicFactory } from 'ulid';
 import { DEAD_LETTER_QUEUE } from '../adapters/bullmq-dead-letters.ts';
 import { openQueueViews } from '../adapters/bullmq-views.ts';
 import { createIdempotency } from '../adapters/redis-idempotency.ts';
 import { redisReason } from '../adapters/redis-connection.ts';
 import { CachewrightError, fail } from '../core/errors.ts';
-import { formatVersion } from '../core/version.ts';
 import type { Service } from '../core/service.ts';
-import type { AppView } from '../server/app-view.ts';
+import { formatVersion } from '../core/version.ts';
+import { adminMessages } from '../ingest/admin.ts';
+import type { ReadRecord } from '../read/read-record.ts';
+import type { AppView, RecordView } from '../server/app-view.ts';
 import { type FencedRecord, resetFence, showFence } from './fences.ts';
 import { QUEUE, type Parts } from './parts.ts';
 import { durabilityOf } from './redis-roles.ts';
@@ -22,6 +25,7 @@ export function createView(
     prefix,
     log,
   });
+  const nextId = monotonicFactory();
   const known = (service: string): Service => {
     const found = services.get(service);
     if (found === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
@@ -42,9 +46,20 @@ export function createView(
     missing: async () => state.missing(),
     async get(service, id) {
       const record = await reader.get(known(service), id);
-      if (record === undefined) return undefined;
-      const version = record.entry === undefined ? '' : formatVersion(record.entry.version);
-      return { text: record.text, version, tier: record.tier, ageMs: record.ageMs };
+      return record === undefined ? undefined : viewOf(record);
+    },
+    async getMany(service, ids) {
+      const outcomes = await reader.getMany(known(service), ids);
+      return outcomes.map((outcome) =>
+        outcome.kind === 'found' ? { kind: 'found', record: viewOf(outcome.record) } : outcome,
+      );
+    },
+    async admin({ action, service, ids, reason }) {
+      const atMs = Math.floor(nowMs());
+      const messages = adminMessages(known(service), { action, ids, reason }, atMs, () => nextId(atMs));
+      const [stream] = messages.map(({ origin }) => origin.stream);
+      log.info({ action, service, ids: ids.length, reason, stream }, `an operator asks to ${action}`);
+      return submit(messages, { idPrefix: 'admin' });
     },
     async check(message) {
       const result = await parse(message);
@@ -77,5 +92,15 @@ export function createView(
     deadLetters: parts.deadLetters,
     redrivePerSecond: parts.config.deadLetters.redrivePerSecond,
     queues,
+  };
+}
+
+function viewOf({ text, version, tier, ageMs, entry }: ReadRecord): RecordView {
+  return {
+    text,
+    version: version === undefined ? '' : formatVersion(version),
+    tier,
+    ageMs,
+    held: tier === 'local' ? entry : undefined,
   };
 }

@@ -33,7 +33,8 @@ export function createRemoteOffice(url: string, tokens: readonly string[]): Dead
         ...selectOf(selection),
         limit: Math.max(1, Math.min(limit, MAX_PER_REQUEST)),
       });
-      const search = new URLSearchParams(asked.map(([name, value]) => [name, String(value)]));
+      const search = new URLSearchParams();
+      for (const [name, value] of asked) search.set(name, String(value));
       return ask<LetterList>(`?${search.toString()}`);
     },
     async show(message) {

@@ -45,6 +45,7 @@ export function createDryRedisTier(real: RedisTier, topic: string | undefined, c
     fences: (keys) => real.fences(keys),
     read: (keys) => real.read(keys),
     write: (writes) => Promise.all(writes.map(decide)),
+    fillUnversioned: async () => false,
     close: () => real.close(),
   };
 }

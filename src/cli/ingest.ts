@@ -1,17 +1,15 @@
-import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
-import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import type { RedisClient } from '../adapters/redis-connection.ts';
 import { createRedisMarks } from '../adapters/redis-mark.ts';
 import { QUEUE, queuePrefix } from '../app/parts.ts';
 import type { Config } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
 import { createBackPressure, queueGauges } from '../ingest/back-pressure.ts';
-import { createSubmit } from '../ingest/submit.ts';
 import type { Run } from './command.ts';
 import { createFileIngest, type FileIngest } from './file-ingest.ts';
 import { openInput } from './input.ts';
 import { EXIT, print, say } from './output.ts';
 import { createProgress } from './progress.ts';
+import { openQueue } from './queue-access.ts';
 import { loadSettings } from './settings.ts';
 import { silentLog } from './silent-log.ts';
 import { withRedis } from '../app/with-redis.ts';
@@ -57,21 +55,23 @@ export const ingestCommand: Run<{ readonly again: boolean }> = async (options, [
 
 function assemble(config: Config, redis: RedisClient): { ingest: FileIngest; close(): Promise<void> } {
   const clock = systemClock();
-  const prefix = queuePrefix(config);
-  const { keepCompleted, maxChunkMessages, maxChunkBytes, ...water } = config.queue;
-  const queue = createChunkQueue({ redis, prefix, name: QUEUE, keep: keepCompleted, log: silentLog });
-  const marks = createRedisMarks({ connection: redis, prefix, queue: QUEUE, log: silentLog });
-  const limits = { maxChunkMessages, maxChunkBytes };
-  const machine = machineName(compileChart(changeMessage));
+  const { highWaterJobs, lowWaterJobs, highWaterBytes, lowWaterBytes } = config.queue;
+  const { queue, submit, limits } = openQueue(config, redis);
+  const marks = createRedisMarks({
+    connection: redis,
+    prefix: queuePrefix(config),
+    queue: QUEUE,
+    log: silentLog,
+  });
   const ingest = createFileIngest({
     marks,
-    submit: createSubmit({ queue, machine, limits }),
+    submit,
     backPressure: createBackPressure({
       gauges: queueGauges(queue, {
-        highJobs: water.highWaterJobs,
-        lowJobs: water.lowWaterJobs,
-        highBytes: water.highWaterBytes,
-        lowBytes: water.lowWaterBytes,
+        highJobs: highWaterJobs,
+        lowJobs: lowWaterJobs,
+        highBytes: highWaterBytes,
+        lowBytes: lowWaterBytes,
       }),
       clock,
       log: silentLog,

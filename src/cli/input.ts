@@ -9,7 +9,7 @@ import { fail } from '../core/errors.ts';
 import { bytesOf } from './lines.ts';
 
 /** Hex digits of a content's hash in message ids: 80 bits, so that no two contents meet by chance. */
-const HASH_DIGITS = 20;
+export const HASH_DIGITS = 20;
 
 /** Content whose hash is known, which needs to be read twice: once for the hash and once for the lines. */
 export interface Input {

@@ -20,7 +20,8 @@ export function instanceUrl({ http }: Pick<Config, 'http'>, given: string | unde
 /**
  * Asks a running instance; with a body it is a POST.
  *
- * @throws `E_NOT_FOUND`, `E_UNAUTHORIZED`, or `E_UNREACHABLE` for what the instance itself cannot reach
+ * @param body what is posted; without one it is a question
+ * @throws `E_NOT_FOUND`, `E_REQUEST_INVALID`, `E_UNAUTHORIZED`, or `E_UNREACHABLE` for what the instance itself cannot reach
  */
 export async function askInstance(
   url: string | undefined,
@@ -76,8 +77,7 @@ function errorOf(url: string, status: number, { title, detail }: Problem): Cache
   if (title === 'E_NOT_FOUND') return fail('E_NOT_FOUND', { what: detail.replace(/ is not there\.$/, '') });
   if (title === 'E_UNAUTHORIZED') return fail('E_UNAUTHORIZED');
   // What the instance refuses was asked for wrongly; its own words say what to do.
-  if (title === 'E_REDRIVE_LIMIT' || title === 'E_REQUEST_INVALID')
-    return fail('E_USAGE', { reason: detail });
+  if (status === 400 || title === 'E_REDRIVE_LIMIT') return fail('E_USAGE', { reason: detail });
   if (status === 503)
     return fail('E_UNREACHABLE', { what: `What ${url} needs`, reason: `${title}: ${detail}` });
   return fail('E_UNEXPECTED', { what: `${url} answered ${status} ${title}: ${detail}` });

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
+import { addAdminCommands } from './admin-commands.ts';
 import { readUrl } from './command.ts';
 import { addDataCommands } from './data-commands.ts';
 import { addDeadCommands } from './dead-commands.ts';
@@ -41,6 +42,7 @@ export function createProgram(): Command {
   addServiceCommands(program);
   addDataCommands(program);
   addDeadCommands(program);
+  addAdminCommands(program);
   return program.addHelpText('after', CLOSING_WORDS);
 }
 

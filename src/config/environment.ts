@@ -92,3 +92,8 @@ function readScalar({ textAs }: OptionMeta, text: string): unknown {
   if (textAs === 'boolean' && (trimmed === 'true' || trimmed === 'false')) return trimmed === 'true';
   return trimmed;
 }
+
+/** The environment without the names of options: where references (`{ "env": "SHOP_TOKEN" }`) are looked up. */
+export function environmentOfReferences(): Environment {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('CACHEWRIGHT_')));
+}

@@ -184,5 +184,11 @@ function warningsOf(config: Config): string[] {
   if (Object.keys(config.services).length === 0) {
     warnings.push('No services are configured: every message would be rejected.');
   }
+  for (const [id, { source, version, read }] of Object.entries(config.services)) {
+    if (source.type === 'inline' || version.from === 'record' || !read.fromSource) continue;
+    warnings.push(
+      `services.${id}: its versions are not on its records (version.from: "${version.from}"), so a record that is read from the source is kept under the version last known, or, where none is, in Redis only and for a short while (docs/reading.md). Put a version on the record, or set read.fromSource to false.`,
+    );
+  }
   return warnings;
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { checkKeyTemplate } from '../core/key.ts';
 import type { StandardSchema } from '../core/schema.ts';
-import { checkedText, decimal, duration, integer, maybe, optionMeta, section } from './option.ts';
+import { checkedText, decimal, duration, integer, maybe, optionMeta, section, yesOrNo } from './option.ts';
 import { isPlainObject } from './shape.ts';
 import { source } from './sources.ts';
 import { version } from './version-setting.ts';
@@ -60,6 +60,30 @@ const retry = section(
   'What happens after a failure that may pass.',
 );
 
+const read = section(
+  {
+    fromSource: yesOrNo(
+      'Whether a record that neither tier has is read from the source, once per fleet, and kept in both. Off: only change messages fill the caches. Records of inline services come with their messages only.',
+    ).default(true),
+    staleWhileRevalidateMs: duration(
+      '0ms',
+      '30d',
+      'For so long after its time to live a local entry still answers, marked `stale`, while it is read again in the background. Longer: no reader waits, and answers may be as old as that.',
+    ).prefault('0ms'),
+    failSafeMs: duration(
+      '0ms',
+      '30d',
+      'For so long after its time to live a local entry answers, marked `stale`, when it cannot be read again because Redis or the source is down. 0: the reader gets the error.',
+    ).prefault('0ms'),
+    negativeTtlMs: duration(
+      '0ms',
+      '1h',
+      'How long it is remembered that a record is absent, so that asking for it again costs the source nothing. Any version of the record ends that at once.',
+    ).prefault('5s'),
+  },
+  'How records are read.',
+);
+
 const service = section(
   {
     source: source,
@@ -105,6 +129,7 @@ const service = section(
       },
       'The local tiers.',
     ).prefault({}),
+    read: read.prefault({}),
   },
   'A service: its source, its keys and its versions.',
 );

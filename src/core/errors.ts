@@ -322,6 +322,11 @@ export const catalogue = {
     'A valid bearer token is needed.',
     'Send `Authorization: Bearer …` with one of `http.tokens`.',
   ),
+  E_NOT_REFRESHABLE: entry(
+    'reject',
+    'The records of {service} cannot be read again by themselves: {reason}.',
+    'Send a change message of the service instead.',
+  ),
   E_NOT_FOUND: entry('reject', '{what} is not there.', 'Check the name.'),
   // Configuration and commands
   E_CONFIG_INVALID: entry(

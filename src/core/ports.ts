@@ -389,6 +389,8 @@ export interface LocalEntry {
   /** Epoch milliseconds. */
   readonly storedMs: number;
   readonly ttlMs: number;
+  /** How much longer than `ttlMs` it is kept, for answers that say they are stale; the reader tells them apart. */
+  readonly keepMs?: number;
 }
 
 /** The local tier of this instance: readable entries, and beside them provisional ones that no reader sees. */
@@ -408,6 +410,8 @@ export interface LocalTier {
   evict(key: string, version: Version | null): void;
   get(key: string): Promise<LocalEntry | undefined>;
   getMany(keys: readonly string[]): Promise<(LocalEntry | undefined)[]>;
+  /** The readable entry at once; the look does not count as a use. */
+  peek(key: string): LocalEntry | undefined;
   /** Adds an entry read from Redis, unless a newer one is there. */
   fill(entry: LocalEntry): Promise<void>;
   clear(): void;
@@ -461,7 +465,87 @@ export interface RedisTier {
   /** One decision per write, in order (keys are distinct); one script call on a single Redis. */
   write(writes: readonly TierWrite[]): Promise<TierResult[]>;
   read(keys: readonly string[]): Promise<(StoredRecord | null)[]>;
+  /**
+   * Puts a record whose version nobody knows where neither value nor fence is; false: one of them is there. It lives
+   * `ttlMs`, has no fence, and any versioned write replaces it.
+   */
+  fillUnversioned(key: string, text: string, ttlMs: number): Promise<boolean>;
   close(): Promise<void>;
+}
+
+/** What an instance finds when it wants a key's lease. */
+export type LeaseState =
+  | { readonly kind: 'acquired' }
+  /** Another instance asks the source just now. */
+  | { readonly kind: 'held' }
+  /** Another instance asked a short while ago: the source has no such record, or failed. */
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'failed'; readonly error: CachewrightError };
+
+/** What the holder leaves behind: nothing (the result is in Redis, or another may try), or how it ended, for a while. */
+export type LeaseWord =
+  | { readonly kind: 'free' }
+  | { readonly kind: 'absent'; readonly ttlMs: number }
+  | { readonly kind: 'failed'; readonly error: CachewrightError; readonly ttlMs: number };
+
+/** Leases: of all instances one asks the source for a key. They end by themselves when their holder dies. */
+export interface ReadLeases {
+  /** One answer per key, in order. A rejection says nothing about any of them. @throws `E_REDIS_READ` */
+  acquire(keys: readonly string[], token: string, leaseMs: number): Promise<LeaseState[]>;
+  /** Looks without taking; undefined: nobody holds it. @throws `E_REDIS_READ` */
+  look(key: string): Promise<Exclude<LeaseState, { kind: 'acquired' }> | undefined>;
+  /** Lets those that are still the token's live for `leaseMs` from now. */
+  renew(keys: readonly string[], token: string, leaseMs: number): Promise<void>;
+  /** Ends a lease if it is still the token's. */
+  release(key: string, token: string, word: LeaseWord): Promise<void>;
+}
+
+// ── Coherence of local tiers ────────────────────────────────────────────────────────────────────────────────────────
+
+/** Why a local tier was emptied: some change may have passed unseen. */
+export type ResyncReason =
+  /** The first look. */
+  | 'start'
+  /** The connection was lost, or did not answer. */
+  | 'reconnect'
+  /** Another server answers than before, or a master of the cluster is another one: it may hold older data. */
+  | 'server'
+  /** Entries are missing: they were trimmed or deleted before they were read. */
+  | 'gap'
+  /** The counter is gone, went back or began anew. */
+  | 'counter'
+  /** An entry that this program cannot read. */
+  | 'format';
+
+/** How this instance's local tier followed the log, as counters since the start. */
+export interface CoherenceStats {
+  readonly state: 'fresh' | 'blind';
+  /** Since the log was last heard of, milliseconds; null: never. */
+  readonly heardMsAgo: number | null;
+  readonly resyncs: Readonly<Record<ResyncReason, number>>;
+  /** Entries of the log: of other instances, and of this one. */
+  readonly entries: number;
+  readonly ownEntries: number;
+  /** Local entries that a change replaced by what Redis has. */
+  readonly refreshed: number;
+  /** Local entries that a change took away. */
+  readonly dropped: number;
+}
+
+/**
+ * What the read path asks about the local tier it reads and fills.
+ *
+ * A fill takes the key's generation *before* it reads what it is going to keep, from Redis or from a source, and hands it to
+ * {@link fill}. The generation moves with every change of the key, by this instance or another, and with every resync.
+ */
+export interface Coherence {
+  /** `blind`: nothing was heard from the log for `local.blindMs`; entries of the local tier may be older than Redis. */
+  state(): 'fresh' | 'blind';
+  generationOf(key: string): number;
+  isCurrent(key: string, generation: number): boolean;
+  /** Puts the entry into the local tier unless the key has changed since; resolves to whether it is there. */
+  fill(entry: LocalEntry, generation: number): Promise<boolean>;
+  stats(): CoherenceStats;
 }
 
 // ── Audit ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -66,6 +66,21 @@ export interface Service {
   readonly fenceTtlMs: number;
   /** Time to live of local entries, milliseconds; the published bound of staleness should coherence ever fail. */
   readonly localTtlMs: number;
+  readonly read: ReadRule;
+}
+
+/** How a service's records are read. */
+export interface ReadRule {
+  /** Whether a record that neither tier has is read from the source; never for inline services. */
+  readonly fromSource: boolean;
+  /** How long after its time to live a local entry still answers, while it is read again behind the reader's back; milliseconds. */
+  readonly staleWhileRevalidateMs: number;
+  /** How long after its time to live a local entry answers when reading it again fails; milliseconds. */
+  readonly failSafeMs: number;
+  /** How long local entries are kept beyond their time to live for both: the longer of the two; milliseconds. */
+  readonly keepMs: number;
+  /** How long it is remembered that a record was found absent; milliseconds. */
+  readonly negativeTtlMs: number;
 }
 
 export interface RetryRule {

@@ -1,15 +1,9 @@
-import { asError, type CachewrightError, fail, reasonOf } from '../core/errors.ts';
-import { hasUnsafeNumber, sliceAt, valueAt } from '../core/json-text.ts';
+import { asError, fail } from '../core/errors.ts';
+import { asFetched, checkFetched, type CheckedRecord, versionOfFetched } from '../core/fetched-record.ts';
 import type { Clock, FetchOutcome, RedisTier } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
 import type { Change, Service, Version } from '../core/service.ts';
-import {
-  compareVersions,
-  formatVersion,
-  readVersion,
-  refuseAhead,
-  versionFromTimestamp,
-} from '../core/version.ts';
+import { compareVersions, formatVersion, refuseAhead, versionFromTimestamp } from '../core/version.ts';
 import type { Effect, EffectOutcome } from './effect.ts';
 
 /**
@@ -90,9 +84,10 @@ async function takeFromSource(
 ): Promise<EffectOutcome> {
   if (answer.kind === 'failed') return answer.error;
   if (answer.kind === 'absent') return 'absent';
+  const id = run.change?.id ?? '';
   try {
-    const { text, body } = await checkedRecord(run, service, answer.text);
-    const version = versionOf(run, service, answer, text, body, nowMs);
+    const checked = await checkFetched(service, id, answer.text);
+    const version = versionOf(run, service, answer, checked, nowMs);
     const announced = run.change?.version;
     if (
       announced !== undefined &&
@@ -105,39 +100,18 @@ async function takeFromSource(
         message: formatVersion(announced),
       });
     }
-    run.record = { text, version };
+    run.record = { text: checked.text, version };
     return 'fetched';
   } catch (thrown) {
-    return asFetched(asError(thrown), service, run);
+    return asFetched(asError(thrown), service, id);
   }
-}
-
-/** Applies the service's record schema: `200 {"error": …}` never reaches a cache. */
-async function checkedRecord(
-  run: Run,
-  service: Service,
-  text: string,
-): Promise<{ text: string; body: unknown }> {
-  const invalid = (issues: string, cause?: unknown): CachewrightError =>
-    fail('E_RECORD_INVALID', { service: service.id, id: run.change?.id, issues }, { cause });
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch (thrown) {
-    throw invalid(reasonOf(thrown), thrown);
-  }
-  if (service.checkRecord === undefined) return { text, body };
-  const result = await service.checkRecord(body);
-  if (!result.ok) throw invalid(result.issues.join('; '));
-  return result.transformed ? { text: JSON.stringify(result.value), body: result.value } : { text, body };
 }
 
 function versionOf(
   run: Run,
   service: Service,
   answer: FetchOutcome & { kind: 'record' },
-  text: string,
-  body: unknown,
+  checked: CheckedRecord,
   nowMs: number,
 ): Version {
   const { version: rule } = service;
@@ -145,27 +119,13 @@ function versionOf(
     if (run.change?.version !== undefined) return run.change.version;
     throw fail('E_VERSION_MISSING', { where: `${rule.from} ${rule.path.join('/')}` });
   }
-  if (answer.version !== undefined) return readVersion(rule, answer.version, undefined, nowMs);
-  const raw = valueAt(body, rule.path);
-  if (raw === undefined || raw === null) {
-    const { timestampMs } = run.message;
-    const stamped = rule.missing === 'timestamp' ? versionFromTimestamp(timestampMs) : undefined;
-    if (stamped !== undefined) {
-      refuseAhead(rule, timestampMs, timestampMs, nowMs);
-      return stamped;
-    }
-    throw fail('E_VERSION_MISSING', { where: `the record's field ${rule.path.join('/')}` });
+  const own = versionOfFetched(service, checked, answer.version, nowMs);
+  if (own !== undefined) return own;
+  const { timestampMs } = run.message;
+  const stamped = rule.missing === 'timestamp' ? versionFromTimestamp(timestampMs) : undefined;
+  if (stamped !== undefined) {
+    refuseAhead(rule, timestampMs, timestampMs, nowMs);
+    return stamped;
   }
-  const slice = hasUnsafeNumber(text) ? sliceAt(text, rule.path) : undefined;
-  return readVersion(rule, raw, slice, nowMs);
-}
-
-/** A version missing or unusable in a *fetched* record is the source's fault, not the message's: it is retried. */
-function asFetched(error: CachewrightError, service: Service, run: Run): CachewrightError {
-  if (error.outcome !== 'reject') return error;
-  return fail(
-    'E_RECORD_INVALID',
-    { service: service.id, id: run.change?.id, issues: error.message },
-    { cause: error },
-  );
+  throw fail('E_VERSION_MISSING', { where: `the record's field ${rule.path.join('/')}` });
 }

@@ -31,7 +31,11 @@ export function versionOf(
   clock: Clock,
 ): Version | undefined {
   const { version: rule } = service;
-  if (rule.from === 'offset') return versionFromOffset(message.origin.position);
+  if (rule.from === 'offset') {
+    // A delete that comes from no log has no offset: it evicts what it has seen.
+    const isElsewhere = op === 'delete' && !/^\d+$/.test(message.origin.position);
+    return isElsewhere ? undefined : versionFromOffset(message.origin.position);
+  }
   const nowMs = rule.kind === 'time' ? clock.now() : 0;
   if (rule.from === 'record' && !service.inline) {
     const announced = announcedVersion(rule, body, record, nowMs);

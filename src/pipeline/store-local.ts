@@ -40,5 +40,6 @@ export function localEntryOf(run: Run, storedMs: number): LocalEntry {
     origin: run.message.origin,
     storedMs,
     ttlMs: change.service.localTtlMs,
+    keepMs: change.service.read.keepMs,
   };
 }

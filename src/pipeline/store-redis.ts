@@ -1,7 +1,8 @@
 import { fail } from '../core/errors.ts';
 import type { Clock, LocalEntry, LocalTier, RedisTier, TierResult, TierWrite } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
-import type { Service, Version } from '../core/service.ts';
+import type { Version } from '../core/service.ts';
+import { jitteredTtl } from '../core/ttl.ts';
 import { parseVersion } from '../core/version.ts';
 import type { Effect, EffectOutcome } from './effect.ts';
 import { localEntryOf } from './store-local.ts';
@@ -81,15 +82,8 @@ function writeOf(run: Run, clock: Clock): TierWrite {
     op: 'upsert',
     text: record.text,
     version: record.version,
-    ttlMs: jittered(service, clock),
+    ttlMs: jitteredTtl(service, clock.random()),
   };
-}
-
-/** Up to a tenth shorter than configured, so that what was written together does not expire together. */
-function jittered(service: Service, clock: Clock): number {
-  return service.ttlMs === 0
-    ? 0
-    : Math.max(1, Math.round(service.ttlMs * (1 - service.ttlJitter * clock.random())));
 }
 
 function overtaken(run: Run, result: TierResult & { kind: 'refused' }): EffectOutcome {

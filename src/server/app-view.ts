@@ -11,9 +11,27 @@ export interface RecordView {
   readonly text: string;
   /** `kind:digits`; '' when no fence is known. */
   readonly version: string;
-  readonly tier: 'local' | 'redis';
-  /** Since this tier stored it, milliseconds; null where the tier does not tell. */
+  readonly tier: 'local' | 'redis' | 'source' | 'stale';
+  /** Since this instance took it, milliseconds; null from Redis, which does not tell. */
   readonly ageMs: number | null;
+  /** The same object for the same entry of the local tier. */
+  readonly held: object | undefined;
+}
+
+/** How the read of one of many records ended. */
+export type RecordAnswer =
+  | { readonly kind: 'found'; readonly record: RecordView }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'failed'; readonly error: CachewrightError };
+
+/** What an operator asks for. */
+export interface AdminRequest {
+  /** `refresh`: read the records from their source again. `evict`: take them out of the caches, as a delete does. */
+  readonly action: 'refresh' | 'evict';
+  readonly service: string;
+  readonly ids: readonly string[];
+  /** Stands in the trail; '' when none was given. */
+  readonly reason: string;
 }
 
 /** What the HTTP server asks of the app. */
@@ -25,8 +43,12 @@ export interface AppView {
   live(): { readonly live: boolean; readonly reason: string };
   /** What is missing before this process can do its work; empty: ready. */
   missing(): Promise<readonly string[]>;
-  /** @throws E_NOT_FOUND for an unknown service, E_REDIS_UNAVAILABLE */
+  /** @throws E_NOT_FOUND for an unknown service, E_KEY_INVALID, E_REDIS_READ, what the source failed with */
   get(service: string, id: string): Promise<RecordView | undefined>;
+  /** One answer per id, in order. @throws E_NOT_FOUND for an unknown service */
+  getMany(service: string, ids: readonly string[]): Promise<RecordAnswer[]>;
+  /** Makes and enqueues change messages; returns their ids. @throws E_NOT_FOUND, E_NOT_REFRESHABLE, E_KEY_INVALID, E_ENQUEUE_FAILED */
+  admin(request: AdminRequest): Promise<readonly string[]>;
   /** What is wrong with a message, before it is taken; undefined: nothing. */
   check(message: Message): Promise<CachewrightError | undefined>;
   /** Enqueues and returns once Redis has confirmed. @throws E_ENQUEUE_FAILED */

@@ -28,13 +28,14 @@ export async function boardRoutes(server: FastifyInstance, queues: readonly Boar
   });
   board.setBasePath(PATH);
   // bull-board asks a font host on the internet; a console for operators talks to its own server only.
-  server.addHook('onSend', async (request, reply) => {
+  server.addHook('onSend', (request, reply, payload, done) => {
     if (request.url.startsWith(PATH)) {
       reply.header(
         'content-security-policy',
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
       );
     }
+    done(null, payload);
   });
   await server.register(board.registerPlugin(), { prefix: PATH });
 }

@@ -33,8 +33,9 @@ export async function createServer(options: ServerOptions, app: AppView, log: Lo
     logger: false,
     bodyLimit: options.maxBodyBytes,
     forceCloseConnections: true,
-    // Topics have names of up to 249 characters, and message ids begin with them.
-    routerOptions: { maxParamLength: 1_000 },
+    // Topics have names of up to 249 characters, and message ids begin with them; an id may be as long as its key allows, and
+    // longer in percent signs.
+    routerOptions: { maxParamLength: 2_048 },
   });
   guardAccess(server, options.tokens);
   answerErrors(server, options.maxBodyBytes, log);

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { machineName } from '../../machines/snapshot.ts';
 import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
 import { createMemoryAudit } from '../adapters/memory-audit.ts';
+import { createMemoryLeases } from '../adapters/memory-leases.ts';
 import { createMemoryRedisTier } from '../adapters/memory-tiers.ts';
 import { compileMappings, compileServices } from '../app/services.ts';
 import { resolveConfig } from '../config/resolve.ts';
@@ -16,6 +17,9 @@ import { createSubmit } from '../ingest/submit.ts';
 import { createParse } from '../pipeline/parse.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';
 import { type CachedRecord, cachedRecordOf } from '../read/cached-record.ts';
+import { createCoherentLocalTier } from '../read/coherent-local-tier.ts';
+import { createLoneCoherence } from '../read/fills.ts';
+import { createGenerations } from '../read/generations.ts';
 import { createReader } from '../read/reader.ts';
 import { createMemoryQueue } from './memory-queue.ts';
 import { productionChart, silentLog } from './paths.ts';
@@ -64,7 +68,7 @@ export interface Harness {
   trail(message: string): Promise<AuditRecord[]>;
   /** The states of a message in order, `received` first; a retry shows as a second `parsed`. */
   states(message: string): Promise<string[]>;
-  /** A record as readers get it: local tier, then Redis. */
+  /** A record as readers get it: local tier, then Redis, then its source. */
   get(service: string, id: string | number | bigint): Promise<CachedRecord | undefined>;
   /** What `redis-cli GET` would show; null: nothing. */
   readonly redis: { get(key: string): Promise<string | null> };
@@ -88,7 +92,9 @@ export function createHarness(options: HarnessOptions): Harness {
   const services = withRecords(options, compileServices(config, clock), sourceOf);
   const audit = createMemoryAudit();
   const deadLetters: DeadLetter[] = [];
-  const localTier = createKeyvLocalTier({ ...config.local, clock });
+  const generations = createGenerations();
+  const localTier = createCoherentLocalTier(createKeyvLocalTier({ ...config.local, clock }), generations);
+  const coherence = createLoneCoherence(localTier, generations);
   const redisTier = createMemoryRedisTier({ clock });
   const queue = createMemoryQueue({ clock, audit, deadLetters });
   const parse = createParse({ services, mappingOf: compileMappings(config), limits: config.limits, clock });
@@ -104,7 +110,8 @@ export function createHarness(options: HarnessOptions): Harness {
     onClosed: () => undefined,
   });
   const submit = createSubmit({ queue, machine: machineName(chart), limits: config.queue });
-  const reader = createReader({ localTier, redisTier, clock });
+  const leases = createMemoryLeases({ clock });
+  const reader = createReader({ localTier, redisTier, leases, coherence, clock, instance: 'harness' });
   const toMessages = createStamp(config, clock);
   const trail = (message: string): Promise<AuditRecord[]> => audit.find({ message, limit: MAX_ROWS });
 
@@ -148,6 +155,7 @@ export function createHarness(options: HarnessOptions): Harness {
     redis: { get: async (key) => (await redisTier.read([key]))[0]?.text ?? null },
     local: { get: async (key) => (await localTier.get(key))?.text ?? null },
     async close() {
+      reader.close();
       await Promise.all([...services.values()].map(({ source }) => source.close()));
       await queue.close();
       await localTier.close();

@@ -147,4 +147,5 @@ const pathService: Service = {
   ttlJitter: 0,
   fenceTtlMs: 0,
   localTtlMs: 60_000,
+  read: { fromSource: false, staleWhileRevalidateMs: 0, failSafeMs: 0, keepMs: 0, negativeTtlMs: 0 },
 };

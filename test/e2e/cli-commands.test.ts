@@ -174,7 +174,8 @@ describeWith(['kafka', 'redis'], 'the commands on real servers', () => {
     });
     const gone = await cli(['try', '{"serviceId":"shopInfoService","id":404}']);
     expect(gone.stdout).toContain('because    the source has no such record');
-    expect(await cli(['get', 'shopInfoService', '300'])).toMatchObject({ code: 1 });
+    const inRedis = ['--url', `http://127.0.0.1:${await freePort()}`];
+    expect(await cli(['get', 'shopInfoService', '300', ...inRedis])).toMatchObject({ code: 1 });
   });
 
   it('try names what would be rejected or retried, and ends with 1', async () => {

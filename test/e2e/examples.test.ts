@@ -171,7 +171,8 @@ describe('an example', () => {
     const imported = files.flatMap((text) =>
       [...text.matchAll(/ from '([^']+)'/g)].map(([, name = '']) => name),
     );
-    const doors = /^(cachewright(\/testing)?|zod|node:.+|\.\.?\/(cachewright\.config|shop-api)\.ts)$/;
+    const doors =
+      /^(cachewright(\/(testing|reader))?|zod|node:.+|\.\.?\/(cachewright\.config|shop-api)\.ts)$/;
     expect(imported.filter((name) => !doors.test(name))).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { comparePositions } from '../../src/adapters/entry-order.ts';
+import { comparePositions } from '../../src/core/entry-order.ts';
 import { parseMessageId } from '../../src/core/change.ts';
 import type { Finding } from './finding.ts';
 import type { AcceptedWrite, History, ReaderSample, RepairWindow } from './history.ts';

@@ -6,6 +6,7 @@ import * as fc from 'fast-check';
 import { machineName } from '../../machines/snapshot.ts';
 import { createKeyvLocalTier } from '../../src/adapters/keyv-local-tier.ts';
 import { createMemoryAudit } from '../../src/adapters/memory-audit.ts';
+import { createMemoryLeases } from '../../src/adapters/memory-leases.ts';
 import { connectRedis, type RedisClient, waitForRedis } from '../../src/adapters/redis-connection.ts';
 import { createRedisTier } from '../../src/adapters/redis-tier.ts';
 import { type Message, messageId } from '../../src/core/change.ts';
@@ -16,6 +17,9 @@ import { originalForm, type Service } from '../../src/core/service.ts';
 import { formatVersion } from '../../src/core/version.ts';
 import { createParse } from '../../src/pipeline/parse.ts';
 import { createPipeline } from '../../src/pipeline/pipeline.ts';
+import { createCoherentLocalTier } from '../../src/read/coherent-local-tier.ts';
+import { createLoneCoherence } from '../../src/read/fills.ts';
+import { createGenerations } from '../../src/read/generations.ts';
 import { createReader, type Reader } from '../../src/read/reader.ts';
 import { createMemoryQueue, type MemoryQueue } from '../../src/testing/memory-queue.ts';
 import { productionChart, silentLog } from '../../src/testing/paths.ts';
@@ -287,7 +291,9 @@ class Case {
 
   #startWorker(name: string): Worker {
     const clock = this.#clock;
-    const localTier = createKeyvLocalTier({ maxEntries: 1_000, maxBytes: 1 << 20, clock });
+    const generations = createGenerations();
+    const stored = createKeyvLocalTier({ maxEntries: 1_000, maxBytes: 1 << 20, clock });
+    const localTier = createCoherentLocalTier(stored, generations);
     const limits = { maxMessageBytes: 1 << 20, maxDepth: 64 };
     const attempt = createPipeline({
       chart,
@@ -302,7 +308,14 @@ class Case {
     const queue = createMemoryQueue({ clock, audit: this.#audit, deadLetters: this.#deadLetters });
     return {
       queue,
-      reader: createReader({ localTier, redisTier: this.#tier, clock }),
+      reader: createReader({
+        localTier,
+        redisTier: this.#tier,
+        leases: createMemoryLeases({ clock }),
+        coherence: createLoneCoherence(localTier, generations),
+        clock,
+        instance: name,
+      }),
       async work() {
         for (let next = queue.nextDueMs(); next !== undefined; next = queue.nextDueMs()) {
           clock.advanceTo(next);

@@ -27,6 +27,7 @@ export function aService(overrides: Partial<Service> = {}): Service {
     ttlJitter: 0.1,
     fenceTtlMs: 0,
     localTtlMs: 60_000,
+    read: { fromSource: true, staleWhileRevalidateMs: 0, failSafeMs: 0, keepMs: 0, negativeTtlMs: 5_000 },
     ...overrides,
   };
 }

@@ -5,6 +5,7 @@ import { freshness1k, freshness10k } from './freshness.ts';
 import { httpSource } from './http-source.ts';
 import { keysGrowth } from './keys-growth.ts';
 import { memory } from './memory.ts';
+import { reads } from './reads.ts';
 import { sourceDown } from './source-down.ts';
 import { startTime } from './start-time.ts';
 
@@ -16,6 +17,7 @@ export const SCENARIOS: readonly Scenario[] = [
   httpSource,
   sourceDown,
   keysGrowth,
+  reads,
   memory,
   startTime,
   fleet,

@@ -1,6 +1,7 @@
 /** One process of the simulated fleet, put together as `src/app` does: ingest, worker and reader over one local tier. */
 import { machineName } from '../../../machines/snapshot.ts';
 import { createKeyvLocalTier } from '../../../src/adapters/keyv-local-tier.ts';
+import { createMemoryLeases } from '../../../src/adapters/memory-leases.ts';
 import { createMemorySource } from '../../../src/adapters/memory-source.ts';
 import { fail } from '../../../src/core/errors.ts';
 import type { ChunkWorker, LocalTier, MarkStore, RedisTier } from '../../../src/core/ports.ts';
@@ -9,6 +10,9 @@ import { createBackPressure, queueGauges } from '../../../src/ingest/back-pressu
 import { createHandOff } from '../../../src/ingest/hand-off.ts';
 import { createParse, type Parse } from '../../../src/pipeline/parse.ts';
 import { createPipeline } from '../../../src/pipeline/pipeline.ts';
+import { createCoherentLocalTier } from '../../../src/read/coherent-local-tier.ts';
+import { createLoneCoherence } from '../../../src/read/fills.ts';
+import { createGenerations } from '../../../src/read/generations.ts';
 import { createReader, type Reader } from '../../../src/read/reader.ts';
 import { productionChart, silentLog } from '../../../src/testing/paths.ts';
 import type { VirtualClock } from '../../../src/testing/virtual-clock.ts';
@@ -80,7 +84,8 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
   const remote = { process, network };
   const services = servicesOf(options.truth.sourceFor(process, network));
   const ownTier = createKeyvLocalTier({ maxEntries: 1_000, maxBytes: 1 << 20, clock });
-  const localTier = plants.local?.(ownTier) ?? ownTier;
+  const generations = createGenerations();
+  const localTier = createCoherentLocalTier(plants.local?.(ownTier) ?? ownTier, generations);
   const farTier = remoteTier(remote, plants.tier?.(servers.tier, servers) ?? servers.tier);
   const queue = remoteQueue(remote, servers.jobs, options.mostTaken);
   const marks = remoteMarks(remote, plants.marks?.(servers.marks) ?? servers.marks);
@@ -149,7 +154,14 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
     process,
     localTier,
     services,
-    reader: createReader({ localTier, redisTier: farTier, clock }),
+    reader: createReader({
+      localTier,
+      redisTier: farTier,
+      leases: createMemoryLeases({ clock }),
+      coherence: createLoneCoherence(localTier, generations),
+      clock,
+      instance: process.name,
+    }),
     redisReturned: (reason) => marks.comeBack(reason),
     async leave() {
       await handOff.flush();

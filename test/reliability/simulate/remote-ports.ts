@@ -35,6 +35,8 @@ export function remoteTier({ process, network }: Remote, tier: RedisTier): Redis
         return writes.map(() => ({ kind: 'failed', error }));
       }
     },
+    fillUnversioned: (key, text, ttlMs) =>
+      network.call(process, 'redis', 'tier.fill', () => tier.fillUnversioned(key, text, ttlMs), unread),
     close: async () => undefined,
   };
 }

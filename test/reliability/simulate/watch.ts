@@ -145,11 +145,13 @@ export class Watch {
     if (asked === undefined) return;
     this.#asking.add(instance);
     try {
-      const found = await instance.reader.get(asked, id);
-      const version = found?.entry === undefined ? '' : formatVersion(found.entry.version);
+      // What the tiers say is looked at here: a reader that fills them would hide what they lack.
+      const ofTiers = { ...asked, read: { ...asked.read, fromSource: false } };
+      const found = await instance.reader.get(ofTiers, id);
+      const version = found?.version === undefined ? '' : formatVersion(found.version);
       if (version === '' || found === undefined) return;
       const reader = instance.process.name;
-      const { tier } = found;
+      const tier = found.tier === 'redis' ? 'redis' : 'local';
       this.samples.push({ reader, tier, key, version, isPresent: true, atMs: this.#clock.now() });
     } catch {
       // Redis is away: a reader is told so and asks again.

@@ -1,7 +1,7 @@
 /** Which of two writes is the newer one, as the fence decides it: by version, then by position within one stream and epoch. */
-import type { Origin } from '../core/change.ts';
-import type { Version } from '../core/service.ts';
-import { compareDigits } from '../core/version.ts';
+import type { Origin } from './change.ts';
+import type { Version } from './service.ts';
+import { compareDigits } from './version.ts';
 
 /** A version and the message it came with. */
 export interface Versioned {

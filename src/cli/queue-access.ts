@@ -1,0 +1,35 @@
+import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
+import { createChunkQueue } from '../adapters/bullmq-queue.ts';
+import type { RedisClient } from '../adapters/redis-connection.ts';
+import { QUEUE, queuePrefix } from '../app/parts.ts';
+import type { Config } from '../config/schema.ts';
+import type { ChunkQueue } from '../core/ports.ts';
+import type { ChunkLimits } from '../ingest/cut.ts';
+import { createSubmit, type Submit } from '../ingest/submit.ts';
+import { silentLog } from './silent-log.ts';
+
+/** The queue as a command uses it, over a connection of its own. */
+export interface QueueAccess {
+  readonly queue: ChunkQueue;
+  readonly submit: Submit;
+  readonly limits: ChunkLimits;
+}
+
+/** @param maxMessages of one job, where that is to be fewer than configured */
+export function openQueue(
+  config: Config,
+  redis: RedisClient,
+  maxMessages: number = config.queue.maxChunkMessages,
+): QueueAccess {
+  const { keepCompleted, maxChunkMessages, maxChunkBytes } = config.queue;
+  const queue = createChunkQueue({
+    redis,
+    prefix: queuePrefix(config),
+    name: QUEUE,
+    keep: keepCompleted,
+    log: silentLog,
+  });
+  const limits = { maxChunkMessages: Math.min(maxMessages, maxChunkMessages), maxChunkBytes };
+  const machine = machineName(compileChart(changeMessage));
+  return { queue, limits, submit: createSubmit({ queue, machine, limits }) };
+}

@@ -1,0 +1,40 @@
+import type { Coherence, CoherenceStats, LocalTier } from '../core/ports.ts';
+import type { Generations } from './generations.ts';
+
+/** The part of {@link Coherence} that guards fills of the local tier. */
+export function createFills(
+  localTier: LocalTier,
+  generations: Generations,
+): Pick<Coherence, 'generationOf' | 'isCurrent' | 'fill'> {
+  const isCurrent = (key: string, generation: number): boolean => generations.of(key) === generation;
+  return {
+    generationOf: generations.of,
+    isCurrent,
+    async fill(entry, generation) {
+      const { key } = entry;
+      if (!isCurrent(key, generation)) return false;
+      await localTier.fill(entry);
+      if (isCurrent(key, generation)) return true;
+      // It changed while the entry was on its way into the tier. Should a newer one be there by now, that costs a miss.
+      localTier.discard(key, '', { version: null });
+      return false;
+    },
+  };
+}
+
+/** The coherence of a local tier that no other instance writes beside: there is nothing to follow. */
+export function createLoneCoherence(localTier: LocalTier, generations: Generations): Coherence {
+  return {
+    ...createFills(localTier, generations),
+    state: () => 'fresh',
+    stats: (): CoherenceStats => ({
+      state: 'fresh',
+      heardMsAgo: null,
+      resyncs: { start: 0, reconnect: 0, server: 0, gap: 0, counter: 0, format: 0 },
+      entries: 0,
+      ownEntries: 0,
+      refreshed: 0,
+      dropped: 0,
+    }),
+  };
+}

@@ -1,0 +1,38 @@
+/** Room for so many keys to change without one voiding another's fills by chance; 256 KiB. A power of two. */
+const SLOTS = 65_536;
+
+/**
+ * Counts changes of keys, so that what was read before a change is not kept after it. Keys share counters by their hash: a
+ * fill may be voided by a change of another key, which costs a miss; none is ever missed.
+ */
+export interface Generations {
+  of(key: string): number;
+  /** The key has changed: fills that began before are void. */
+  bump(key: string): void;
+  /** Anything may have changed: all fills under way are void. */
+  bumpAll(): void;
+}
+
+export function createGenerations(): Generations {
+  const counters = new Uint32Array(SLOTS);
+  let all = 0;
+  return {
+    of: (key) => all * 2 ** 32 + (counters[slotOf(key)] ?? 0),
+    bump(key) {
+      const slot = slotOf(key);
+      counters[slot] = (counters[slot] ?? 0) + 1;
+    },
+    bumpAll() {
+      all += 1;
+    },
+  };
+}
+
+/** FNV-1a, 32 bits. */
+function slotOf(key: string): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < key.length; at += 1) {
+    hash = Math.imul(hash ^ key.charCodeAt(at), 0x01000193);
+  }
+  return (hash ^ (hash >>> 16)) & (SLOTS - 1);
+}

@@ -1,0 +1,105 @@
+import { asError } from '../core/errors.ts';
+import type { Clock, Coherence, LocalTier, RedisTier } from '../core/ports.ts';
+import type { Negatives } from './negatives.ts';
+import { ABSENT, failedRead, type ReadOutcome, type ReadService, redisRecord } from './read-record.ts';
+import type { SourceFill, Wanted } from './source-fill.ts';
+
+export interface LoadOptions {
+  readonly localTier: LocalTier;
+  readonly redisTier: RedisTier;
+  readonly coherence: Coherence;
+  readonly negatives: Negatives;
+  readonly fill: SourceFill;
+  readonly clock: Clock;
+}
+
+/** Reads what the local tier does not have; one promise per record, none of which rejects. */
+export type Load = (service: ReadService, wanted: readonly Wanted[]) => Promise<ReadOutcome>[];
+
+/** A read under way. */
+interface Flight {
+  readonly generation: number;
+  readonly outcome: Promise<ReadOutcome>;
+}
+
+/**
+ * Redis, then the source: once per key at a time. A read that is under way is shared only while its key did not change
+ * since it began: whoever asks after a change is not given what was read before it.
+ */
+export function createLoad(options: LoadOptions): Load {
+  const { coherence } = options;
+  const flights = new Map<string, Flight>();
+
+  function depart(service: ReadService, wanted: readonly Wanted[]): void {
+    const generations = wanted.map(({ key }) => coherence.generationOf(key));
+    const landing = load(options, service, wanted, generations);
+    wanted.forEach(({ key }, index) => {
+      const outcome = landing.then((outcomes) => outcomes[index] ?? ABSENT);
+      const flight: Flight = { generation: generations[index] ?? -1, outcome };
+      flights.set(key, flight);
+      void outcome.finally(() => {
+        if (flights.get(key) === flight) flights.delete(key);
+      });
+    });
+  }
+
+  const isShared = ({ key }: Wanted): boolean => {
+    const flight = flights.get(key);
+    return flight !== undefined && coherence.isCurrent(key, flight.generation);
+  };
+
+  return (service, wanted) => {
+    const fresh = new Map(wanted.flatMap((want) => (isShared(want) ? [] : [[want.key, want]])));
+    if (fresh.size > 0) depart(service, [...fresh.values()]);
+    return wanted.map(({ key }) => flights.get(key)?.outcome ?? Promise.resolve(ABSENT));
+  };
+}
+
+/** Never rejects. */
+async function load(
+  options: LoadOptions,
+  service: ReadService,
+  wanted: readonly Wanted[],
+  generations: readonly number[],
+): Promise<ReadOutcome[]> {
+  const { coherence, localTier, negatives } = options;
+  const outcomes = await fromRedisOrSource(options, service, wanted).catch((thrown: unknown) => {
+    const error = asError(thrown);
+    return wanted.map(() => failedRead(error));
+  });
+  const kept: Promise<boolean>[] = [];
+  wanted.forEach(({ key }, index) => {
+    const outcome = outcomes[index];
+    const generation = generations[index] ?? -1;
+    if (outcome?.kind === 'found') {
+      const { entry } = outcome.record;
+      if (entry !== undefined) kept.push(coherence.fill(entry, generation));
+    } else if (outcome?.kind === 'absent' && coherence.isCurrent(key, generation)) {
+      // An entry kept for stale answers must not outlive the news that its record is gone.
+      if (localTier.peek(key) !== undefined) localTier.evict(key, null);
+      negatives.add(key, service.read.negativeTtlMs, coherence.generationOf(key));
+    }
+  });
+  await Promise.all(kept);
+  return outcomes;
+}
+
+async function fromRedisOrSource(
+  { redisTier, clock, fill }: LoadOptions,
+  service: ReadService,
+  wanted: readonly Wanted[],
+): Promise<ReadOutcome[]> {
+  const stored = await redisTier.read(wanted.map(({ key }) => key));
+  const outcomes = wanted.map(({ key }, index): ReadOutcome | undefined => {
+    const found = stored[index];
+    return found === undefined || found === null
+      ? undefined
+      : { kind: 'found', record: redisRecord(service, key, found, clock.now(), clock.random()) };
+  });
+  if (!service.read.fromSource) return outcomes.map((outcome) => outcome ?? ABSENT);
+  const missing = wanted.filter((_, index) => outcomes[index] === undefined);
+  if (missing.length === 0) return outcomes.map((outcome) => outcome ?? ABSENT);
+  const filled = await fill(service, missing);
+  let at = 0;
+  return outcomes.map((outcome) => outcome ?? filled[at++] ?? ABSENT);
+}
