@@ -149,7 +149,8 @@ export class Watch {
       const ofTiers = { ...asked, read: { ...asked.read, fromSource: false } };
       const found = await instance.reader.get(ofTiers, id);
       const version = found?.version === undefined ? '' : formatVersion(found.version);
-      if (version === '' || found === undefined) return;
+      // An answer that says it is stale promises nothing.
+      if (version === '' || found === undefined || found.tier === 'stale') return;
       const reader = instance.process.name;
       const tier = found.tier === 'redis' ? 'redis' : 'local';
       this.samples.push({ reader, tier, key, version, isPresent: true, atMs: this.#clock.now() });
