@@ -106,7 +106,7 @@ async function runProperty(cases: number): Promise<number> {
     const seconds = ((performance.now() - startMs) / 1_000).toFixed(1);
     return say(`${cases} random histories ended at the newest version (seed ${seed}, ${seconds} s)`);
   } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
+    console.error(error instanceof Error ? `${error.message}\n${String(error.cause)}` : error);
     return 1;
   } finally {
     await server.stop();
