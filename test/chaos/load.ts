@@ -44,8 +44,8 @@ export interface LoadShape {
 /** What a run has unless it says otherwise. */
 export const FULL_LOAD: LoadShape = { messages: 1_200, keys: 50, partitions: 4, batch: 20 };
 
-/** Versions of updates and deletes are multiples of this, so that a late one never ties with another. */
-const STEP = 10;
+/** Versions of updates and deletes are multiples of this; those of late ones lie between, each by its index elsewhere. */
+const STEP = 10_000;
 
 interface Subject {
   readonly key: string;
@@ -126,10 +126,10 @@ function change(subject: Subject, index: number, kind: 'update' | 'delete'): Unp
   return message;
 }
 
-/** A message that was overtaken on its way: its version lies between two that were sent before. */
+/** A message that was overtaken on its way: its version lies between two that were sent before, and ties with none. */
 function lateOf(subject: Subject, index: number, random: Random): Unplaced {
   const versionsBack = 1 + random.below(Math.min(3, subject.version / STEP - 1));
-  const version = subject.version - versionsBack * STEP + STEP / 2;
+  const version = subject.version - versionsBack * STEP + 1 + index;
   const change = random.next() < 0.2 ? 'delete' : 'update';
   return {
     kind: 'late',

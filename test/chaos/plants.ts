@@ -57,7 +57,8 @@ function fenceOff(redis: Redis): PortWraps {
 const commitBeforeEnqueue: PortWraps = {
   queue: (queue) => ({
     ...queue,
-    async enqueue(chunks) {
+    async enqueue(chunks, sent) {
+      sent?.();
       void delay(BEHIND_MS)
         .then(() => queue.enqueue(chunks))
         .catch(() => undefined);

@@ -123,8 +123,8 @@ function wrapsOf(
     }),
     queue: (queue) => ({
       ...queue,
-      enqueue(chunks) {
-        enqueued = queue.enqueue(chunks);
+      enqueue(chunks, sent) {
+        enqueued = queue.enqueue(chunks, sent);
         return enqueued;
       },
     }),
