@@ -40,19 +40,22 @@ export function livesOf({ op, ttlMs, fenceTtlMs }: TierWrite): readonly [valueMs
 /** KEYS and ARGV of one call, in the order EVALSHA takes them. */
 export function argumentsOf(writes: readonly TierWrite[]): string[] {
   const letters = writes.map(letterOf).join('');
-  const stride = strideOf(writes, letters);
+  const columns = columnsOf(writes, letters);
   const args = writes.map(({ key }) => key);
   for (const { key } of writes) args.push(fenceKeyOf(key));
-  args.push(letters, String(stride));
-  for (const write of writes) {
-    args.push(write.text, fenceAfter(write));
-    if (stride > 2) args.push(write.seen ?? '');
-    if (stride > 3) args.push(...livesOf(write).map(String));
+  args.push(letters, String(columns));
+  for (const { text } of writes) args.push(text);
+  for (const write of writes) args.push(fenceAfter(write));
+  if (columns > 2) for (const { seen } of writes) args.push(seen ?? '');
+  if (columns > 3) {
+    const lives = writes.map(livesOf);
+    for (const [valueMs] of lives) args.push(String(valueMs));
+    for (const [, fenceMs] of lives) args.push(String(fenceMs));
   }
   return args;
 }
 
-function strideOf(writes: readonly TierWrite[], letters: string): 2 | 3 | 5 {
+function columnsOf(writes: readonly TierWrite[], letters: string): 2 | 3 | 5 {
   if (writes.some((write) => (write.op === 'upsert' ? write.ttlMs : write.fenceTtlMs) > 0)) return 5;
   return /[oz]/i.test(letters) ? 3 : 2;
 }
