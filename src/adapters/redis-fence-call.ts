@@ -1,4 +1,5 @@
 /** Calls of the fence script: its arguments from a group of writes, and results from what it returns. */
+import { COUNTER_KEY, LOG_KEY, type LogWriter } from './redis-announcement.ts';
 import { messageId } from '../core/change.ts';
 import { fail } from '../core/errors.ts';
 import { decodeFence, encodeFence, FENCE_FORMAT, fenceKeyOf } from '../core/fence.ts';
@@ -37,13 +38,22 @@ export function livesOf({ op, ttlMs, fenceTtlMs }: TierWrite): readonly [valueMs
   return [valueMs, fenceTtlMs > 0 ? valueMs + Math.round(fenceTtlMs) : 0];
 }
 
-/** KEYS and ARGV of one call, in the order EVALSHA takes them. */
-export function argumentsOf(writes: readonly TierWrite[]): string[] {
+/** KEYS of one call beside a key and a fence for each write. */
+const LOG_KEYS = [LOG_KEY, COUNTER_KEY];
+
+/** How many keys a call of so many writes names. */
+export function keysOf(writes: number, log: LogWriter | undefined): number {
+  return 2 * writes + (log === undefined ? 0 : LOG_KEYS.length);
+}
+
+/** KEYS and ARGV of one call, in the order EVALSHA takes them. Without a log nothing is announced. */
+export function argumentsOf(writes: readonly TierWrite[], log: LogWriter | undefined): string[] {
   const letters = writes.map(letterOf).join('');
   const columns = columnsOf(writes, letters);
   const args = writes.map(({ key }) => key);
   for (const { key } of writes) args.push(fenceKeyOf(key));
-  args.push(letters, String(columns));
+  if (log !== undefined) args.push(...LOG_KEYS);
+  args.push(letters, String(columns), log?.writer ?? '', String(log?.maxKeys ?? 0));
   for (const { text } of writes) args.push(text);
   for (const write of writes) args.push(fenceAfter(write));
   if (columns > 2) for (const { seen } of writes) args.push(seen ?? '');
@@ -145,4 +155,9 @@ export function failedWrite(key: string, reason: string): TierResult {
     ? fail('E_REDIS_WRITE', { key, reason })
     : fail('E_REDIS_UNAVAILABLE', { reason });
   return { kind: 'failed', error };
+}
+
+/** What is announced: also the same once more, since whoever wrote it first may have died before it told. */
+export function isChange(result: TierResult | undefined): boolean {
+  return result?.kind === 'set' || result?.kind === 'same' || result?.kind === 'evicted';
 }

@@ -3,9 +3,12 @@
  * tabled in docs/versions.md; `memory-tiers.ts` says the same in TypeScript, and one suite holds both to it.
  */
 
+import { ANNOUNCE } from './redis-announcement.ts';
+
 /**
- * KEYS: the n value keys, then their n fence keys. ARGV: one letter per write and the number of columns, then the columns,
- * n arguments each: text, new fence, fence seen, life of the value and life of the fence in milliseconds (0: no expiry).
+ * KEYS: the n value keys, then their n fence keys, then the invalidation log and its counter. ARGV: one letter per write,
+ * the number of columns, who writes ('': nothing is announced) and how many keys the log keeps, then the columns, n
+ * arguments each: text, new fence, fence seen, life of the value and life of the fence in milliseconds (0: no expiry).
  * An ordinary group has two columns. `redis-fence-call.ts` makes these and names the letters.
  *
  * An ordinary group (upserts, nothing expires, every fence live and lower or no key known) costs one MGET of the fences, a
@@ -14,17 +17,20 @@
  * text, since Lua's numbers are doubles, and are compared byte by byte: Lua's `<` obeys the server's locale and is used
  * where the first difference is between digits only.
  *
+ * A group in which anything was set, evicted or the same is announced as a whole: what it says of a refused key is old news
+ * to everybody, and picking the others out would cost more than they do.
+ *
  * Returns 1 when every write was set without a remark, else a text per write: see `redis-fence-call.ts`.
  */
-export const FENCE_SCRIPT = `
-local letters, columns = ARGV[1], tonumber(ARGV[2])
+export const FENCE_SCRIPT = `${ANNOUNCE}
+local letters, columns, writer = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local n = #letters
 local find, sub, byte, match, lower = string.find, string.sub, string.byte, string.match, string.lower
 local fences = redis.call('MGET', unpack(KEYS, n + 1, 2 * n))
 local replies, isPlain, bare = {}, true, {}
 local sets, m, setBy, gone = {}, 0, {}, {}
 
-local TEXT, FENCE, SEEN, VALUE_MS, FENCE_MS = 2, 2 + n, 2 + 2 * n, 2 + 3 * n, 2 + 4 * n
+local TEXT, FENCE, SEEN, VALUE_MS, FENCE_MS = 4, 4 + n, 4 + 2 * n, 4 + 3 * n, 4 + 4 * n
 
 local function parse(fence) return match(fence, '^1|([lto])|([cto%-])|(%d*)|([^|]*)|(%d+)|(.*)$') end
 
@@ -207,7 +213,14 @@ if m > 0 then
     redis.call('DEL', unpack(gone))
   end
 end
-if isPlain then return 1 end
-for i = 1, n do replies[i] = replies[i] or 'S' end
-return replies
+local isChanged = isPlain
+for i = 1, isPlain and 0 or n do
+  replies[i] = replies[i] or 'S'
+  isChanged = isChanged or find(replies[i], '^[SE=]') ~= nil
+end
+if isChanged and writer ~= '' then
+  local payload = table.concat(KEYS, '\\n', 1, n) .. '\\n' .. table.concat(ARGV, '\\n', FENCE + 1, FENCE + n)
+  announce(KEYS[2 * n + 1], KEYS[2 * n + 2], n, tonumber(ARGV[4]), writer, payload)
+end
+return isPlain and 1 or replies
 `;
