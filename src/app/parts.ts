@@ -150,7 +150,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     localTier,
     redisTier,
     generations,
-    ruleOf: compileFollowRules(config.services),
+    ruleOf: compileFollowRules(config.services, services),
     writer: instance,
     blindMs: config.local.blindMs,
     clock,

@@ -29,11 +29,16 @@ export function compileServices(config: Config, clock: Clock): ReadonlyMap<strin
 }
 
 /** What an instance does when a key it holds has changed: by the service whose keys look like it. */
-export function compileFollowRules(services: Config['services']): (key: string) => FollowRule | undefined {
-  const rules = Object.values(services).map(({ key, local }) => ({
-    isOf: compileKeyMatcher(key),
-    rule: { onChange: local.onChange, localTtlMs: local.ttlMs },
-  }));
+export function compileFollowRules(
+  config: Config['services'],
+  services: ReadonlyMap<string, Service>,
+): (key: string) => FollowRule | undefined {
+  const rules = [...services].flatMap(([id, { localTtlMs, read }]) => {
+    const given = config[id];
+    if (given === undefined) return [];
+    const rule = { onChange: given.local.onChange, localTtlMs, keepMs: read.keepMs };
+    return [{ isOf: compileKeyMatcher(given.key), rule }];
+  });
   return (key) => rules.find(({ isOf }) => isOf(key))?.rule;
 }
 

@@ -18,13 +18,13 @@ import type {
 } from '../core/ports.ts';
 import { createFills } from './fills.ts';
 import type { Generations } from './generations.ts';
+import type { EntryLife } from './local-entry.ts';
 import { createRefresher } from './refresher.ts';
 
 /** What an instance does about a change of a key that it holds. */
-export interface FollowRule {
+export interface FollowRule extends EntryLife {
   /** `refresh`: read it from Redis. `drop`: the next reader does. */
   readonly onChange: 'refresh' | 'drop';
-  readonly localTtlMs: number;
 }
 
 export interface Follower extends Coherence {
@@ -243,7 +243,7 @@ class LogFollower implements Follower {
     }
     if (compareEntries(held, { version, origin }) >= 0) return;
     const rule = ruleOf(key);
-    if (rule?.onChange === 'refresh' && this.#refresher.add(key, rule.localTtlMs)) return;
+    if (rule?.onChange === 'refresh' && this.#refresher.add(key, rule)) return;
     localTier.discard(key, '', { version: null });
     this.#dropped += 1;
   }

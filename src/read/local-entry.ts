@@ -1,6 +1,12 @@
 import { decodeFence } from '../core/fence.ts';
 import type { LocalEntry, StoredRecord } from '../core/ports.ts';
 
+/** How long a service's entries are fresh, and kept beyond that for stale answers, milliseconds. */
+export interface EntryLife {
+  readonly localTtlMs: number;
+  readonly keepMs: number;
+}
+
 /**
  * What Redis has, as an entry of the local tier; undefined without a version, since nothing could tell it from a later
  * write: such a value is served, not kept.
@@ -8,7 +14,7 @@ import type { LocalEntry, StoredRecord } from '../core/ports.ts';
 export function localEntryFrom(
   key: string,
   stored: StoredRecord,
-  { localTtlMs, nowMs }: { readonly localTtlMs: number; readonly nowMs: number },
+  { localTtlMs, keepMs, nowMs }: EntryLife & { readonly nowMs: number },
 ): LocalEntry | undefined {
   const fence = stored.fence === null ? undefined : decodeFence(stored.fence);
   if (fence?.version == null) return undefined;
@@ -19,5 +25,6 @@ export function localEntryFrom(
     origin: fence.origin,
     storedMs: nowMs,
     ttlMs: stored.ttlMs > 0 ? Math.min(localTtlMs, stored.ttlMs) : localTtlMs,
+    keepMs,
   };
 }

@@ -1,6 +1,6 @@
 import { reasonOf } from '../core/errors.ts';
 import type { Clock, Coherence, LocalTier, Log, RedisTier } from '../core/ports.ts';
-import { localEntryFrom } from './local-entry.ts';
+import { type EntryLife, localEntryFrom } from './local-entry.ts';
 
 /** Keys read from Redis at once, and keys that may wait for it: what is more is dropped, which is as right and costs less. */
 const MAX_BATCH = 1_000;
@@ -9,7 +9,7 @@ const MAX_WAITING = 5_000;
 /** Replaces held entries by what Redis has now, in batches, one at a time; never asks a source. */
 export interface Refresher {
   /** Until Redis has answered the old entry is served; false: too many wait, drop it. */
-  add(key: string, localTtlMs: number): boolean;
+  add(key: string, life: EntryLife): boolean;
   /** Nothing that waits is needed any more. */
   clear(): void;
 }
@@ -24,7 +24,7 @@ export function createRefresher(options: {
   readonly onDropped: () => void;
 }): Refresher {
   const { localTier, redisTier, fills, clock, log } = options;
-  const waiting = new Map<string, number>();
+  const waiting = new Map<string, EntryLife>();
   let isRunning = false;
 
   const drop = (key: string): void => {
@@ -32,7 +32,7 @@ export function createRefresher(options: {
     options.onDropped();
   };
 
-  async function refresh(batch: readonly (readonly [key: string, localTtlMs: number])[]): Promise<void> {
+  async function refresh(batch: readonly (readonly [key: string, life: EntryLife])[]): Promise<void> {
     const keys = batch.map(([key]) => key);
     const generations = keys.map(fills.generationOf);
     const found = await redisTier.read(keys).catch((thrown: unknown) => {
@@ -41,12 +41,12 @@ export function createRefresher(options: {
     });
     const nowMs = clock.now();
     await Promise.all(
-      batch.map(async ([key, localTtlMs], index) => {
+      batch.map(async ([key, life], index) => {
         const generation = generations[index] ?? -1;
         // Changed meanwhile: either it waits here again, or this instance wrote it.
         if (!fills.isCurrent(key, generation)) return;
         const stored = found[index];
-        const entry = stored == null ? undefined : localEntryFrom(key, stored, { localTtlMs, nowMs });
+        const entry = stored == null ? undefined : localEntryFrom(key, stored, { ...life, nowMs });
         if (entry === undefined) drop(key);
         else if (await fills.fill(entry, generation)) options.onRefreshed();
       }),
@@ -64,9 +64,9 @@ export function createRefresher(options: {
   }
 
   return {
-    add(key, localTtlMs) {
+    add(key, life) {
       if (waiting.size >= MAX_WAITING && !waiting.has(key)) return false;
-      waiting.set(key, localTtlMs);
+      waiting.set(key, life);
       if (!isRunning) void run();
       return true;
     },
