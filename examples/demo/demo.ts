@@ -1,14 +1,16 @@
 /**
  * `npm run demo`: the service on servers of its own, and eight messages sent through it.
  *
- *     npm run demo                  stays up until Ctrl-C, so that you can try more
- *     npm run demo -- --once        ends by itself: 0 when every journey ended as expected, else 1
- *     npm run demo -- --no-kafka    as on a machine without Java: messages go in by HTTP and NDJSON
+ *     npm run demo                   stays up until Ctrl-C, so that you can try more
+ *     npm run demo -- --once         ends by itself: 0 when every journey ended as expected, else 1
+ *     npm run demo -- --instances 4 also shows when four instances serve one change from their own memory
+ *     npm run demo -- --no-kafka     as on a machine without Java: messages go in by HTTP and NDJSON
  */
 import { parseArgs } from 'node:util';
 import { sweepLeftovers } from '../../test/support/servers/leftovers.ts';
 import { createEnding, type Ending } from './ending.ts';
 import { findDeadLetter, playJourneys } from './journeys.ts';
+import { showInstances } from './instances.ts';
 import { createLogLines, type LogLines } from './log-lines.ts';
 import { createLook } from './look.ts';
 import { sayWhatNext } from './next.ts';
@@ -19,7 +21,11 @@ import { buildStage, type Stage } from './stage.ts';
 import { createTour } from './travel.ts';
 
 const { values: flags } = parseArgs({
-  options: { once: { type: 'boolean', default: false }, 'no-kafka': { type: 'boolean', default: false } },
+  options: {
+    once: { type: 'boolean', default: false },
+    instances: { type: 'string', default: '1' },
+    'no-kafka': { type: 'boolean', default: false },
+  },
 });
 process.exit(await main());
 
@@ -54,7 +60,10 @@ async function show(ending: Ending, log: LogLines): Promise<number> {
 
   headline(`Messages, through ${sender.way}`);
   const poison = await playJourneys(tour, stage);
-  const surprises = [...tour.problems, await findDeadLetter(look)].filter((surprise) => surprise !== '');
+  const deadLetter = await findDeadLetter(look);
+  const instances = Math.min(16, Number.parseInt(flags.instances, 10) || 1);
+  const incoherence = instances > 1 ? await showInstances(instances, { stage, sender, ending }) : '';
+  const surprises = [...tour.problems, deadLetter, incoherence].filter((surprise) => surprise !== '');
 
   await showTrails(stage, poison);
   headline('The result');

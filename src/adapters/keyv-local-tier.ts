@@ -32,6 +32,7 @@ export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
       for (const entry of entries) store.promote(entry, token);
     },
     discard: store.discard,
+    overtake: store.overtake,
     evict: store.evict,
     get: (key) => readable.get(key),
     getMany: (keys) => readable.getMany([...keys]),

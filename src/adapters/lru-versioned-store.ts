@@ -3,7 +3,7 @@
  * asynchronous calls cannot do (get, compare, set through keyv left the older of two values every time we tried).
  */
 import { LRUCache } from 'lru-cache';
-import { compareEntries } from '../core/entry-order.ts';
+import { compareEntries, type Versioned } from '../core/entry-order.ts';
 import type { Clock, LocalEntry, LocalTier } from '../core/ports.ts';
 import type { Version } from '../core/service.ts';
 import { compareDigits } from '../core/version.ts';
@@ -25,6 +25,7 @@ export interface VersionedStore {
   readonly staged: (token: string) => Staged | undefined;
   readonly promote: (entry: LocalEntry, token: string) => void;
   readonly discard: LocalTier['discard'];
+  readonly overtake: LocalTier['overtake'];
   readonly evict: LocalTier['evict'];
   readonly fill: (entry: LocalEntry) => void;
   readonly readable: (key: string) => LocalEntry | undefined;
@@ -83,6 +84,7 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
       if (readable !== undefined && slot.entry !== undefined && isBehind(slot.entry, readable.version, -1))
         put(key, { entry: undefined, deleted: slot.deleted });
     },
+    overtake: provisional.overtake,
     evict: (key, version) => put(key, evicted(at(key), version, clock)),
     fill(entry) {
       const slot = at(entry.key);
@@ -154,6 +156,15 @@ function createStaging(maxBytes: number) {
       forget(entry);
       if (held.size === 0) byToken.delete(token);
       return entry;
+    },
+    /** Drops of every execution what is not newer than `by`. */
+    overtake(key: string, by: Versioned | null): void {
+      for (const { entries } of byToken.values()) {
+        const entry = entries.get(key);
+        if (entry === undefined || (by !== null && compareEntries(entry, by) > 0)) continue;
+        entries.delete(key);
+        forget(entry);
+      }
     },
     clear(): void {
       byToken.clear();

@@ -1,8 +1,11 @@
 /** An in-memory Redis tier for tests: the same decisions as the fence script, held to the same suite. */
 import { comparePositions, compareVersioned, isSameStream } from '../core/entry-order.ts';
+import type { MemoryStream } from './memory-invalidation-log.ts';
+import type { LogWriter } from './redis-announcement.ts';
 import {
   failedWrite,
   fenceAfter,
+  isChange,
   livesOf,
   mismatchOf,
   refusedBy,
@@ -23,8 +26,17 @@ export interface MemoryCell {
   readonly untilMs: number;
 }
 
-/** @param clock tells when values and fences expire */
-export function createMemoryRedisTier({ clock }: { clock: Clock }): MemoryRedisTier {
+/**
+ * @param clock tells when values and fences expire
+ * @param log where writes are announced, and by whom; left out: nowhere
+ */
+export function createMemoryRedisTier({
+  clock,
+  log,
+}: {
+  clock: Clock;
+  log?: { readonly stream: MemoryStream; readonly by: LogWriter };
+}): MemoryRedisTier {
   const cells = new Map<string, MemoryCell>();
 
   function cellAt(key: string): MemoryCell | undefined {
@@ -56,7 +68,17 @@ export function createMemoryRedisTier({ clock }: { clock: Clock }): MemoryRedisT
   return {
     cells,
     fences: async (keys) => keys.map((key) => cellAt(fenceKeyOf(key))?.text ?? null),
-    write: async (writes) => writes.map(writeOne),
+    async write(writes) {
+      const results = writes.map(writeOne);
+      if (log !== undefined && results.some(isChange)) {
+        log.stream.append(
+          log.by,
+          writes.map(({ key }) => key),
+          writes.map(fenceAfter),
+        );
+      }
+      return results;
+    },
     read: async (keys) =>
       keys.map((key) => {
         const value = cellAt(key);

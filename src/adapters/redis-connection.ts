@@ -17,6 +17,8 @@ export interface RedisOptions {
   readonly connectTimeoutMs: number;
   /** How long a command may take, milliseconds; a timed-out write is unknown, not undone. Workers' connections block and have none. */
   readonly commandTimeoutMs: number;
+  /** The longest pause between two attempts to reconnect, milliseconds. @defaultValue 2 s */
+  readonly maxReconnectMs?: number;
   /** Told about every failure of the connection, by reason; the driver's own error object would carry the password. */
   readonly onError: (reason: string) => void;
 }
@@ -52,7 +54,8 @@ interface Patience {
 function connect(options: RedisOptions, { enableOfflineQueue, ...patience }: Patience): RedisClient {
   const address = parseRedisUrl(options.url);
   const retryStrategy = (times: number): number =>
-    Math.min(MAX_RECONNECT_MS, 50 * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 4);
+    Math.min(options.maxReconnectMs ?? MAX_RECONNECT_MS, 50 * 2 ** Math.min(times, 10)) *
+    (0.75 + Math.random() / 4);
   const shared = {
     ...patience,
     ...(address.username !== '' && { username: address.username }),

@@ -1,4 +1,5 @@
 /** Calls of the fence script: its arguments from a group of writes, and results from what it returns. */
+import { COUNTER_KEY, LOG_KEY, type LogWriter } from './redis-announcement.ts';
 import { messageId } from '../core/change.ts';
 import { fail } from '../core/errors.ts';
 import { decodeFence, encodeFence, FENCE_FORMAT, fenceKeyOf } from '../core/fence.ts';
@@ -37,22 +38,34 @@ export function livesOf({ op, ttlMs, fenceTtlMs }: TierWrite): readonly [valueMs
   return [valueMs, fenceTtlMs > 0 ? valueMs + Math.round(fenceTtlMs) : 0];
 }
 
-/** KEYS and ARGV of one call, in the order EVALSHA takes them. */
-export function argumentsOf(writes: readonly TierWrite[]): string[] {
+/** KEYS of one call beside a key and a fence for each write. */
+const LOG_KEYS = [LOG_KEY, COUNTER_KEY];
+
+/** How many keys a call of so many writes names. */
+export function keysOf(writes: number, log: LogWriter | undefined): number {
+  return 2 * writes + (log === undefined ? 0 : LOG_KEYS.length);
+}
+
+/** KEYS and ARGV of one call, in the order EVALSHA takes them. Without a log nothing is announced. */
+export function argumentsOf(writes: readonly TierWrite[], log: LogWriter | undefined): string[] {
   const letters = writes.map(letterOf).join('');
-  const stride = strideOf(writes, letters);
+  const columns = columnsOf(writes, letters);
   const args = writes.map(({ key }) => key);
   for (const { key } of writes) args.push(fenceKeyOf(key));
-  args.push(letters, String(stride));
-  for (const write of writes) {
-    args.push(write.text, fenceAfter(write));
-    if (stride > 2) args.push(write.seen ?? '');
-    if (stride > 3) args.push(...livesOf(write).map(String));
+  if (log !== undefined) args.push(...LOG_KEYS);
+  args.push(letters, String(columns), log?.writer ?? '', String(log?.maxKeys ?? 0));
+  for (const { text } of writes) args.push(text);
+  for (const write of writes) args.push(fenceAfter(write));
+  if (columns > 2) for (const { seen } of writes) args.push(seen ?? '');
+  if (columns > 3) {
+    const lives = writes.map(livesOf);
+    for (const [valueMs] of lives) args.push(String(valueMs));
+    for (const [, fenceMs] of lives) args.push(String(fenceMs));
   }
   return args;
 }
 
-function strideOf(writes: readonly TierWrite[], letters: string): 2 | 3 | 5 {
+function columnsOf(writes: readonly TierWrite[], letters: string): 2 | 3 | 5 {
   if (writes.some((write) => (write.op === 'upsert' ? write.ttlMs : write.fenceTtlMs) > 0)) return 5;
   return /[oz]/i.test(letters) ? 3 : 2;
 }
@@ -142,4 +155,9 @@ export function failedWrite(key: string, reason: string): TierResult {
     ? fail('E_REDIS_WRITE', { key, reason })
     : fail('E_REDIS_UNAVAILABLE', { reason });
   return { kind: 'failed', error };
+}
+
+/** What is announced: also the same once more, since whoever wrote it first may have died before it told. */
+export function isChange(result: TierResult | undefined): boolean {
+  return result?.kind === 'set' || result?.kind === 'same' || result?.kind === 'evicted';
 }

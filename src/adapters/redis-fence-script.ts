@@ -3,27 +3,34 @@
  * tabled in docs/versions.md; `memory-tiers.ts` says the same in TypeScript, and one suite holds both to it.
  */
 
+import { ANNOUNCE } from './redis-announcement.ts';
+
 /**
- * KEYS: the n value keys, then their n fence keys. ARGV: one letter per write, the stride, then per write as many
- * arguments as the stride says: text, new fence, fence seen, life of the value and life of the fence in milliseconds
- * (0: no expiry). An ordinary group has stride 2. `redis-fence-call.ts` makes these and names the letters.
+ * KEYS: the n value keys, then their n fence keys, then the invalidation log and its counter. ARGV: one letter per write,
+ * the number of columns, who writes ('': nothing is announced) and how many keys the log keeps, then the columns, n
+ * arguments each: text, new fence, fence seen, life of the value and life of the fence in milliseconds (0: no expiry).
+ * An ordinary group has two columns. `redis-fence-call.ts` makes these and names the letters.
  *
- * An ordinary group (upserts, nothing expires, every fence live and lower or no key known) costs one MGET of the fences,
- * a STRLEN per known value (it finds another program's type before MSET, which takes any, replaces it) and one MSET;
- * everything else is looked at key by key. Versions stay text, since Lua's numbers are doubles, and are compared byte by
- * byte: Lua's `<` obeys the server's locale and is used on digits of one length only.
+ * An ordinary group (upserts, nothing expires, every fence live and lower or no key known) costs one MGET of the fences, a
+ * STRLEN per known value (it finds another program's type before MSET, which takes any, replaces it; one MGET of the values
+ * would too, and costs two and a half times as much) and one MSET; everything else is looked at key by key. Versions stay
+ * text, since Lua's numbers are doubles, and are compared byte by byte: Lua's `<` obeys the server's locale and is used
+ * where the first difference is between digits only.
+ *
+ * A group in which anything was set, evicted or the same is announced as a whole: what it says of a refused key is old news
+ * to everybody, and picking the others out would cost more than they do.
  *
  * Returns 1 when every write was set without a remark, else a text per write: see `redis-fence-call.ts`.
  */
-export const FENCE_SCRIPT = `
-local n, letters, stride = #KEYS / 2, ARGV[1], tonumber(ARGV[2])
+export const FENCE_SCRIPT = `${ANNOUNCE}
+local letters, columns, writer = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local n = #letters
 local find, sub, byte, match, lower = string.find, string.sub, string.byte, string.match, string.lower
 local fences = redis.call('MGET', unpack(KEYS, n + 1, 2 * n))
 local replies, isPlain, bare = {}, true, {}
-local sets, setBy, gone = {}, {}, {}
+local sets, m, setBy, gone = {}, 0, {}, {}
 
-local function argument(i, name) return ARGV[2 + (i - 1) * stride + name] end
-local TEXT, FENCE, SEEN, VALUE_MS, FENCE_MS = 1, 2, 3, 4, 5
+local TEXT, FENCE, SEEN, VALUE_MS, FENCE_MS = 4, 4 + n, 4 + 2 * n, 4 + 3 * n, 4 + 4 * n
 
 local function parse(fence) return match(fence, '^1|([lto])|([cto%-])|(%d*)|([^|]*)|(%d+)|(.*)$') end
 
@@ -61,18 +68,23 @@ local function setOne(key, text, lifeMs)
 end
 
 local function writeTimed(i, fence, isDelete)
-  local done = setOne(KEYS[n + i], fence, argument(i, FENCE_MS))
-  if not done.err and not isDelete then done = setOne(KEYS[i], argument(i, TEXT), argument(i, VALUE_MS)) end
+  local done = setOne(KEYS[n + i], fence, ARGV[FENCE_MS + i])
+  if not done.err and not isDelete then done = setOne(KEYS[i], ARGV[TEXT + i], ARGV[VALUE_MS + i]) end
   if done.err then return 'X' .. done.err end
   if isDelete then redis.call('DEL', KEYS[i]) end
 end
 
 -- nil, or the reply when the write failed
 local function write(i, fence, isDelete)
-  if stride == FENCE_MS then return writeTimed(i, fence, isDelete) end
-  local m = #sets
+  if columns == 5 then return writeTimed(i, fence, isDelete) end
   sets[m + 1], sets[m + 2] = KEYS[n + i], fence
-  if isDelete then gone[#gone + 1] = KEYS[i] else sets[m + 3], sets[m + 4] = KEYS[i], argument(i, TEXT) end
+  m = m + 2
+  if isDelete then
+    gone[#gone + 1] = KEYS[i]
+  else
+    sets[m + 1], sets[m + 2] = KEYS[i], ARGV[TEXT + i]
+    m = m + 2
+  end
   setBy[#setBy + 1] = i
 end
 
@@ -105,7 +117,7 @@ local function decideUnversioned(i, letter, new, old, state, kind, digits, strea
   local order = comparePlaces(new, stream, epoch, position)
   if order and order < 0 then return 'Ro' .. old end
   if order == 0 and state ~= 'l' then return 'E' end
-  if letter ~= 'z' or argument(i, SEEN) ~= old then return 'C' end
+  if letter ~= 'z' or ARGV[SEEN + i] ~= old then return 'C' end
   if state == 'o' then return bury(i, new, '') end
   return bury(i, '1|t|' .. kind .. '|' .. digits .. sub(new, 7), '')
 end
@@ -116,7 +128,7 @@ local function decideEqual(i, new, old, stream, epoch, position)
   local order = comparePlaces(new, stream, epoch, position)
   if order and order < 0 then return 'Ro' .. old end
   if not isThere or (order and order > 0) then return upsert(i, new, '') end
-  if order == 0 or redis.call('GET', KEYS[i]) == argument(i, TEXT) then return '=' end
+  if order == 0 or redis.call('GET', KEYS[i]) == ARGV[TEXT + i] then return '=' end
   return 'Re' .. old
 end
 
@@ -129,7 +141,7 @@ local function decide(i, letter, new, old)
   end
   local isDelete = small ~= letter
   if state == 'o' then
-    if small ~= 'u' and (small ~= 'o' or argument(i, SEEN) ~= old) then return 'C' end
+    if small ~= 'u' and (small ~= 'o' or ARGV[SEEN + i] ~= old) then return 'C' end
     if isDelete then return bury(i, new, '') end
     return replace(i, new, small == 'u' and 'i' or '')
   end
@@ -144,16 +156,18 @@ local function decide(i, letter, new, old)
   return decideEqual(i, new, old, stream, epoch, position)
 end
 
--- an upsert (small letter below x) with a higher version of the same kind over a live fence, decided without taking it
--- apart; offsets only where what stands between version and position, stream and epoch, is the same
-local function isOrdinary(letter, new, old)
-  if letter < 97 or letter > 119 then return false end
+-- a higher version of the same kind over a live fence, decided without taking it apart; offsets only where what stands
+-- between version and position, stream and epoch, is the same. Versions of one length with different last digits are
+-- compared with what surrounds them: cutting them out makes strings, which costs more than everything else here
+local function isHigher(new, old)
   local format, _, state, _, kind = byte(old, 1, 5)
   if format ~= 49 or state ~= 108 or kind ~= byte(new, 5) then return false end
   local to, newTo = find(old, '|', 7, true), find(new, '|', 7, true)
   if not to or newTo < to then return false end
   if kind == 111 and sub(old, to, 6 - to) ~= sub(new, newTo, 6 - newTo) then return false end
-  return newTo > to or sub(new, 7, newTo - 1) > sub(old, 7, to - 1)
+  if newTo > to then return true end
+  if byte(old, to - 1) ~= byte(new, to - 1) then return new > old end
+  return sub(new, 7, newTo - 1) > sub(old, 7, to - 1)
 end
 
 local function note(i, reply)
@@ -161,12 +175,15 @@ local function note(i, reply)
   if reply ~= 'S' then isPlain = false end
 end
 
+-- upserts with a version, and nothing expires: those over a lower one of ours are set here, and have no reply
+local isOrdinary = columns < 5 and not find(letters, '[^a-w]')
 for i = 1, n do
-  local old, new = fences[i], argument(i, FENCE)
+  local old, new = fences[i], ARGV[FENCE + i]
   if not old then
     bare[#bare + 1] = i
-  elseif isOrdinary(byte(letters, i), new, old) then
-    note(i, replace(i, new, ''))
+  elseif isOrdinary and isHigher(new, old) and type(redis.pcall('STRLEN', KEYS[i])) == 'number' then
+    sets[m + 1], sets[m + 2], sets[m + 3], sets[m + 4] = KEYS[n + i], new, KEYS[i], ARGV[TEXT + i]
+    m = m + 4
   else
     note(i, decide(i, sub(letters, i, i), new, old))
   end
@@ -181,19 +198,29 @@ end
 for _, i in ipairs(bare) do
   local letter = sub(letters, i, i)
   if areFree and (letter == 'u' or letter == 'n') then
-    note(i, upsert(i, argument(i, FENCE), ''))
+    note(i, upsert(i, ARGV[FENCE + i], ''))
   else
-    note(i, decideBare(i, letter, argument(i, FENCE)))
+    note(i, decideBare(i, letter, ARGV[FENCE + i]))
   end
 end
 
-if #sets > 0 then
+if m > 0 then
   local done = redis.pcall('MSET', unpack(sets))
   if done.err then
     for _, i in ipairs(setBy) do note(i, 'X' .. done.err) end
+    for i = 1, n do if not replies[i] then note(i, 'X' .. done.err) end end
   elseif #gone > 0 then
     redis.call('DEL', unpack(gone))
   end
+end
+local isChanged = isPlain
+for i = 1, isPlain and 0 or n do
+  replies[i] = replies[i] or 'S'
+  isChanged = isChanged or find(replies[i], '^[SE=]') ~= nil
+end
+if isChanged and writer ~= '' then
+  local payload = table.concat(KEYS, '\\n', 1, n) .. '\\n' .. table.concat(ARGV, '\\n', FENCE + 1, FENCE + n)
+  announce(KEYS[2 * n + 1], KEYS[2 * n + 2], n, tonumber(ARGV[4]), writer, payload)
 end
 return isPlain and 1 or replies
 `;

@@ -1,9 +1,10 @@
 /** The Redis tier: plain values under the services' keys, a fence beside each, and one script that writes both. */
-import { createHash } from 'node:crypto';
 import { Cluster } from 'ioredis';
-import { argumentsOf, resultsOf } from './redis-fence-call.ts';
+import { announce, type LogWriter } from './redis-announcement.ts';
+import { argumentsOf, fenceAfter, isChange, keysOf, resultsOf } from './redis-fence-call.ts';
 import { FENCE_SCRIPT } from './redis-fence-script.ts';
 import { type RedisClient, redisReason } from './redis-connection.ts';
+import { compileScript } from './redis-script.ts';
 import { fail } from '../core/errors.ts';
 import { fenceKeyOf } from '../core/fence.ts';
 import type { RedisTier, StoredRecord, TierResult, TierWrite } from '../core/ports.ts';
@@ -11,14 +12,19 @@ import type { RedisTier, StoredRecord, TierResult, TierWrite } from '../core/por
 /** Keys of one script call: 1,000 keep the server busy for about 4 ms, and Lua unpacks at most 8,000 values. */
 const MAX_KEYS_PER_CALL = 1_000;
 
-const SCRIPT_SHA = createHash('sha1').update(FENCE_SCRIPT).digest('hex');
+const decide = compileScript(FENCE_SCRIPT);
 
 /**
  * @param redis a connection that fails fast and times out (`connectRedis`); it stays the caller's, who closes it.
  *   On Redis Cluster every key is a call of its own, sent without waiting for the one before.
+ * @param log announces what is written, with the write itself. On Redis Cluster the log has a slot of its own: it is told
+ *   when the writes are done, and before they are said to be, so that whoever repeats them after a crash tells it.
+ *   Left out for a tier that only reads.
  */
-export function createRedisTier({ redis }: { redis: RedisClient }): RedisTier {
-  const groupSize = redis instanceof Cluster ? 1 : MAX_KEYS_PER_CALL;
+export function createRedisTier({ redis, log }: { redis: RedisClient; log?: LogWriter }): RedisTier {
+  const isCluster = redis instanceof Cluster;
+  const groupSize = isCluster ? 1 : MAX_KEYS_PER_CALL;
+  const logInScript = isCluster ? undefined : log;
 
   async function inGroups<Item, Result>(
     items: readonly Item[],
@@ -31,12 +37,31 @@ export function createRedisTier({ redis }: { redis: RedisClient }): RedisTier {
   }
 
   async function writeGroup(writes: readonly TierWrite[]): Promise<TierResult[]> {
-    const args = argumentsOf(writes);
+    const args = argumentsOf(writes, logInScript);
     try {
-      return resultsOf(await runScript(redis, writes.length * 2, args), writes);
+      return resultsOf(await decide(redis, keysOf(writes.length, logInScript), args), writes);
     } catch (thrown) {
-      const error = fail('E_REDIS_UNAVAILABLE', { reason: redisReason(thrown) });
-      return writes.map(() => ({ kind: 'failed', error }));
+      const failed = unavailable(thrown);
+      return writes.map(() => failed);
+    }
+  }
+
+  /** A write that could not be announced has failed: repeated, it is the same, and announced then. */
+  async function writeAndTell(writes: readonly TierWrite[], to: LogWriter): Promise<TierResult[]> {
+    const results = await inGroups(writes, writeGroup);
+    const changed = writes.filter((_, index) => isChange(results[index]));
+    if (changed.length === 0) return results;
+    try {
+      await announce(
+        redis,
+        to,
+        changed.map(({ key }) => key),
+        changed.map(fenceAfter),
+      );
+      return results;
+    } catch (thrown) {
+      const failed = unavailable(thrown);
+      return results.map((result) => (isChange(result) ? failed : result));
     }
   }
 
@@ -56,7 +81,8 @@ export function createRedisTier({ redis }: { redis: RedisClient }): RedisTier {
 
   return {
     fences: (keys) => inGroups(keys, (group) => orUnavailable(redis.mget(group.map(fenceKeyOf)))),
-    write: (writes) => inGroups(writes, writeGroup),
+    write: (writes) =>
+      isCluster && log !== undefined ? writeAndTell(writes, log) : inGroups(writes, writeGroup),
     read: (keys) => inGroups(keys, (group) => orUnavailable(readGroup(group))),
     async fillUnversioned(key, text, ttlMs) {
       const lifeMs = String(Math.max(1, Math.round(ttlMs)));
@@ -77,14 +103,8 @@ return 1
 /** PTTL's answer for a key that is not there. */
 const GONE = -2;
 
-/** EVALSHA, and EVAL when the server does not have the script (a fresh one, or after SCRIPT FLUSH). */
-async function runScript(redis: RedisClient, keys: number, args: string[]): Promise<unknown> {
-  try {
-    return await redis.evalsha(SCRIPT_SHA, keys, ...args);
-  } catch (thrown) {
-    if (!(thrown instanceof Error) || !thrown.message.startsWith('NOSCRIPT')) throw thrown;
-    return redis.eval(FENCE_SCRIPT, keys, ...args);
-  }
+function unavailable(thrown: unknown): TierResult {
+  return { kind: 'failed', error: fail('E_REDIS_UNAVAILABLE', { reason: redisReason(thrown) }) };
 }
 
 async function orUnavailable<Result>(answer: Promise<Result>): Promise<Result> {

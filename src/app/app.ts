@@ -69,7 +69,8 @@ class RunningApp implements App {
     if (this.#has.has('api')) await this.#listen();
     await parts.connections.ready(this.#stop.signal);
     await checkRedisRoles(parts);
-    await parts.instances.start((others) => this.#tellOthers(others));
+    await parts.coherence.start();
+    await parts.instances.start((others) => parts.log.debug({ others }, 'instances that share this queue'));
     if (this.#has.has('worker')) {
       const role = await parts.audit.start();
       this.#isAuditOpen = true;
@@ -87,14 +88,6 @@ class RunningApp implements App {
     this.#cacheGuard = startCacheGuard(parts);
     this.#isStarted = true;
     parts.events.emit('ready');
-  }
-
-  #tellOthers(others: readonly string[]): void {
-    if (others.length === 0) return;
-    this.parts.log.warn(
-      { others },
-      'other instances share this queue: their local tiers follow a write of this one by their time to live only (local.ttlMs); Redis is right at once',
-    );
   }
 
   async #listen(): Promise<void> {
@@ -153,6 +146,7 @@ class RunningApp implements App {
       2_000,
     );
     await step('the register of instances', parts.instances.close(), 1_000);
+    await step('the invalidation log', parts.coherence.close(), 1_000);
     await step('the queue', parts.queue.close(), 1_000);
     parts.connections.close();
     parts.events.emit('closed');

@@ -3,10 +3,12 @@ import {
   connectRedisForWorker,
   describeRedis,
   type RedisClient,
+  type RedisOptions,
   waitForRedis,
 } from '../adapters/redis-connection.ts';
 import type { Config } from '../config/schema.ts';
 import { reasonOf } from '../core/errors.ts';
+import { BEAT_MS } from '../read/coherence.ts';
 import type { Clock, Log } from '../core/ports.ts';
 
 /** The connections of a process; one per way of using Redis. */
@@ -17,6 +19,8 @@ export interface Connections {
   readonly blocking: RedisClient;
   /** The cache's Redis with deadlines. */
   readonly cache: RedisClient;
+  /** The cache's Redis for the follower of the invalidation log, which blocks it. Not waited for. */
+  readonly follower: RedisClient;
   /** Resolves when all can be used; says every few seconds which cannot, and why. Rejects when the signal fires. */
   ready(signal: AbortSignal): Promise<void>;
   /** Names of those that cannot be used now. */
@@ -26,16 +30,24 @@ export interface Connections {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const MAX_WAIT_MS = 10_000;
+/** The follower finds a Redis that is back sooner than the others: the local tier waits for it. */
+const FOLLOWER_RECONNECT_MS = 500;
 
 export function openConnections(config: Config, instance: string, clock: Clock, log: Log): Connections {
   const { url, cache, commandTimeoutMs } = config.redis;
-  const open = (connect: typeof connectRedis, to: string, role: string): RedisClient =>
+  const open = (
+    connect: typeof connectRedis,
+    to: string,
+    role: string,
+    more: Partial<RedisOptions> = {},
+  ): RedisClient =>
     connect({
       url: to,
       name: `cachewright-${role}-${instance}`,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       commandTimeoutMs,
       onError: (reason) => log.debug({ role, reason }, 'Redis connection'),
+      ...more,
     });
   let isClosing = false;
   /** Says once that a Redis is lost, and once that it is back. */
@@ -56,6 +68,10 @@ export function openConnections(config: Config, instance: string, clock: Clock, 
   const blocking = open(connectRedisForWorker, url, 'worker');
   const isOneRedis = cache.url === url;
   const cacheRedis = open(connectRedis, cache.url, 'cache');
+  const follower = open(connectRedis, cache.url, 'follower', {
+    commandTimeoutMs: commandTimeoutMs + BEAT_MS,
+    maxReconnectMs: FOLLOWER_RECONNECT_MS,
+  });
   const named = [
     { redis: queue, what: `${isOneRedis ? '' : 'queue '}${describeRedis(url)}` },
     ...(isOneRedis ? [] : [{ redis: cacheRedis, what: `cache ${describeRedis(cache.url)}` }]),
@@ -65,6 +81,7 @@ export function openConnections(config: Config, instance: string, clock: Clock, 
     queue,
     blocking,
     cache: cacheRedis,
+    follower,
     async ready(signal) {
       await Promise.all(named.map(({ redis, what }) => waitUntilReady(redis, what, clock, log, signal)));
       await Promise.all(
@@ -74,7 +91,7 @@ export function openConnections(config: Config, instance: string, clock: Clock, 
     missing: () => named.filter(({ redis }) => redis.status !== 'ready').map(({ what }) => what),
     close() {
       isClosing = true;
-      for (const redis of [queue, blocking, cacheRedis]) redis.disconnect();
+      for (const redis of [queue, blocking, cacheRedis, follower]) redis.disconnect();
     },
   };
 }

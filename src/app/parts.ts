@@ -7,6 +7,7 @@ import { createDeadLetterMover, type DeadLetterMoverOptions } from '../adapters/
 import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import { createInstances } from '../adapters/redis-instances.ts';
 import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
+import { createRedisInvalidationLog } from '../adapters/redis-invalidation-log.ts';
 import { createRedisLeases } from '../adapters/redis-leases.ts';
 import { createRedisTier } from '../adapters/redis-tier.ts';
 import type { Config } from '../config/schema.ts';
@@ -24,14 +25,14 @@ import type {
 import { createSubmit } from '../ingest/submit.ts';
 import { createParse, type Parse } from '../pipeline/parse.ts';
 import { createCoherentLocalTier } from '../read/coherent-local-tier.ts';
-import { createLoneCoherence } from '../read/fills.ts';
+import { createFollower } from '../read/coherence.ts';
 import { createGenerations } from '../read/generations.ts';
 import { createReader } from '../read/reader.ts';
 import { openConnections } from './connections.ts';
 import { openDeadLetterOffice } from './dead-letter-office.ts';
 import { createEvents } from './events.ts';
 import { createLog } from './log.ts';
-import { compileMappings, compileServices } from './services.ts';
+import { compileFollowRules, compileMappings, compileServices } from './services.ts';
 
 /** BullMQ's name of the queue of chunks. */
 export const QUEUE = 'changes';
@@ -94,7 +95,9 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     createCoherentLocalTier(createKeyvLocalTier({ ...config.local, clock }), generations),
     wraps.localTier,
   );
-  const redisTier = wrap(createRedisTier({ redis: connections.cache }), wraps.redisTier);
+  const logWriter = { writer: instance, maxKeys: config.redis.cache.logKeys };
+  const redisTier = wrap(createRedisTier({ redis: connections.cache, log: logWriter }), wraps.redisTier);
+  const invalidations = createRedisInvalidationLog(connections.follower, logWriter);
   const keep = config.queue.keepCompleted;
   const queue = wrap(
     createChunkQueue({ redis: connections.queue, prefix, name: QUEUE, keep, log }),
@@ -142,7 +145,17 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     log,
   });
   const instances = createInstances({ redis: connections.queue, prefix, name: instance, clock, log });
-  const coherence = createLoneCoherence(localTier, generations);
+  const coherence = createFollower({
+    log: invalidations,
+    localTier,
+    redisTier,
+    generations,
+    ruleOf: compileFollowRules(config.services, services),
+    writer: instance,
+    blindMs: config.local.blindMs,
+    clock,
+    logger: log,
+  });
   const reader = createReader({
     localTier,
     redisTier,

@@ -5,7 +5,8 @@ import { compileJsonSchema } from '../adapters/json-schema-check.ts';
 import { createPostgresRecords } from '../adapters/postgres-records.ts';
 import type { Config, ServiceConfig, SourceConfig, VersionConfig } from '../config/schema.ts';
 import { pointerTokens } from '../core/json-text.ts';
-import { compileKeyTemplate } from '../core/key.ts';
+import { compileKeyMatcher, compileKeyTemplate } from '../core/key.ts';
+import type { FollowRule } from '../read/coherence.ts';
 import type { Clock, RecordSource } from '../core/ports.ts';
 import { checkOf } from '../core/schema.ts';
 import {
@@ -25,6 +26,20 @@ export function compileServices(config: Config, clock: Clock): ReadonlyMap<strin
       compileService(id, service, { clock, effectTimeoutMs: config.worker.effectTimeoutMs }),
     ]),
   );
+}
+
+/** What an instance does when a key it holds has changed: by the service whose keys look like it. */
+export function compileFollowRules(
+  config: Config['services'],
+  services: ReadonlyMap<string, Service>,
+): (key: string) => FollowRule | undefined {
+  const rules = [...services].flatMap(([id, { localTtlMs, read }]) => {
+    const given = config[id];
+    if (given === undefined) return [];
+    const rule = { onChange: given.local.onChange, localTtlMs, keepMs: read.keepMs };
+    return [{ isOf: compileKeyMatcher(given.key), rule }];
+  });
+  return (key) => rules.find(({ isOf }) => isOf(key))?.rule;
 }
 
 /** How the messages of a stream are read: by the mapping of its topic, else in the original's form. */

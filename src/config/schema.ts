@@ -27,6 +27,10 @@ const redis = section(
           ['replay', 'warn'],
           "What to do when a cache's Redis of its own has lost what was written to it (a restored backup, a failover, an emptied server): `replay` reads the messages again that it lost, from Kafka; `warn` tells of it and leaves the cache as it is, so that it serves old records until they change.",
         ).default('replay'),
+        logKeys: integer(
+          { min: 1_000, max: 10_000_000 },
+          'Keys that the invalidation log keeps, at about 60 bytes each. An instance that is further behind empties its local tier and begins anew.',
+        ).default(500_000),
       },
       'The second role of Redis.',
     ).prefault({}),
@@ -119,6 +123,11 @@ const local = section(
       '30d',
       'Time to live of entries, unless the service says otherwise: how stale a local read may be should an invalidation be missed.',
     ).prefault('5m'),
+    blindMs: duration(
+      '500ms',
+      '10m',
+      'An instance that has heard nothing from the invalidation log for so long serves nothing from its local tier as fresh: how stale a local read may be while Redis cannot be reached. Shorter than a pause of Redis or of this process: reads go to Redis for nothing.',
+    ).prefault('5s'),
   },
   'The local tier of this process.',
 );
@@ -234,7 +243,7 @@ export const configSchema = sections.transform((given) => ({
       {
         ...service,
         fenceTtlMs: service.fenceTtlMs ?? (service.ttlMs > 0 ? WEEK_MS : 0),
-        local: { ttlMs: service.local.ttlMs ?? given.local.ttlMs },
+        local: { ...service.local, ttlMs: service.local.ttlMs ?? given.local.ttlMs },
       },
     ]),
   ),

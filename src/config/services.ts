@@ -1,7 +1,17 @@
 import { z } from 'zod';
 import { checkKeyTemplate } from '../core/key.ts';
 import type { StandardSchema } from '../core/schema.ts';
-import { checkedText, decimal, duration, integer, maybe, optionMeta, section, yesOrNo } from './option.ts';
+import {
+  checkedText,
+  decimal,
+  duration,
+  integer,
+  maybe,
+  oneOf,
+  optionMeta,
+  section,
+  yesOrNo,
+} from './option.ts';
 import { isPlainObject } from './shape.ts';
 import { source } from './sources.ts';
 import { version } from './version-setting.ts';
@@ -126,6 +136,10 @@ const service = section(
             "Time to live in the local tiers of this service's records. Default: `local.ttlMs`.",
           ),
         ),
+        onChange: oneOf(
+          ['refresh', 'drop'],
+          'What an instance does when another one writes a record that it holds: read it from Redis at once, never from the source, or drop it, so that the next reader does. `refresh` costs Redis a read per change and instance that holds it.',
+        ).default('refresh'),
       },
       'The local tiers.',
     ).prefault({}),

@@ -55,6 +55,13 @@ export function compileKeyTemplate(template: string): (id: string) => string {
   };
 }
 
+/** Whether a key may be one that the template makes. */
+export function compileKeyMatcher(template: string): (key: string) => boolean {
+  const { prefix, suffix } = endsOf(template);
+  const shortest = prefix.length + suffix.length;
+  return (key) => key.length > shortest && key.startsWith(prefix) && key.endsWith(suffix);
+}
+
 /**
  * True when some id of one template and some id of the other may have the same key, as with `product_{id}` and
  * `product_info_{id}`: the id `info_200` of the first is 200 of the second. A separator that ids never hold, such as `:`,

@@ -406,6 +406,13 @@ export interface LocalTier {
   promote(entries: readonly LocalEntry[], token: string): void;
   /** Drops the provisional entry of `token`; with `readable` also the readable one if it is older than `version` (or always, without version). */
   discard(key: string, token: string, readable?: { readonly version: Version | null }): void;
+  /**
+   * Another instance wrote the key: what executions of this one hold provisionally of it, and is not newer, will not become
+   * readable when Redis answers them, since the announcement of the newer write has passed by then.
+   *
+   * @param by the version and message of that write; null: a delete that has none, behind which nothing can be told apart
+   */
+  overtake(key: string, by: { readonly version: Version; readonly origin: Origin } | null): void;
   /** A delete: drops the readable entry unless it is newer than the version (always dropped without one). */
   evict(key: string, version: Version | null): void;
   get(key: string): Promise<LocalEntry | undefined>;
@@ -501,6 +508,49 @@ export interface ReadLeases {
 }
 
 // ── Coherence of local tiers ────────────────────────────────────────────────────────────────────────────────────────
+
+/** What a write announced: this key now stands at this version, or was deleted at it. */
+export interface Invalidation {
+  readonly key: string;
+  readonly isDelete: boolean;
+  /** null: a delete that knows none, or a key of which nothing is known any more (its fence was reset): drop it. */
+  readonly version: Version | null;
+  readonly origin: Origin;
+}
+
+/** A place in the invalidation log: how many keys were announced since the log began. */
+export interface LogPosition {
+  /** Names the log: a counter that was lost begins another one. '' when nothing was ever announced. */
+  readonly epoch: string;
+  readonly sequence: number;
+}
+
+/** One group of writes, as its writer announced it. */
+export interface LogEntry extends LogPosition {
+  /** Where the log stood before it: anything else than the position of the last entry read means that some were missed. */
+  readonly after: number;
+  /** The instance that wrote it. */
+  readonly writer: string;
+  /** Taken apart only when asked for: an instance's own entries are not. @throws `E_FORMAT_NEWER` */
+  changes(): readonly Invalidation[];
+}
+
+/** The log's end, and which servers stand behind it: others may hold older data. */
+export interface LogEnd extends LogPosition {
+  readonly servers: string;
+}
+
+/** The invalidation log of the cache's Redis. A rejection says that nothing is known: look at its end anew. */
+export interface InvalidationLog {
+  /** Names the servers and the log's end. Waits for nothing. */
+  end(): Promise<LogEnd>;
+  /** Entries behind the position, oldest first; waits for the first at most `waitMs`, then answers with none. */
+  read(after: LogPosition, waitMs: number): Promise<readonly LogEntry[]>;
+  /** For changes that no write of the tier announces, like a reset fence: every instance takes them as another's. */
+  announce(changes: readonly Invalidation[]): Promise<void>;
+  /** Ends a waiting `read` with a rejection. */
+  close(): Promise<void>;
+}
 
 /** Why a local tier was emptied: some change may have passed unseen. */
 export type ResyncReason =

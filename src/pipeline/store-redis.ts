@@ -38,6 +38,10 @@ export function createStoreRedis(options: TierEffectOptions): Effect {
             version: result.reason === 'tie' ? null : parseVersion(result.version),
           });
           return overtaken(run, result);
+        case 'failed':
+          // Redis may have it all the same, and this instance passes its own announcement over: what was readable goes.
+          localTier.discard(key, token, { version: null });
+          return failureOf(run, result);
         default:
           localTier.discard(key, token);
           return failureOf(run, result);
@@ -60,6 +64,7 @@ export function createEvict(options: TierEffectOptions): Effect {
         localTier.evict(run.change?.key ?? '', evictedVersion(run));
         return 'evicted';
       }
+      if (result.kind === 'failed') localTier.discard(run.change?.key ?? '', run.token, { version: null });
       return result.kind === 'refused' ? overtaken(run, result) : failureOf(run, result);
     });
   };

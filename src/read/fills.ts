@@ -1,3 +1,4 @@
+import { compareEntries } from '../core/entry-order.ts';
 import type { Coherence, CoherenceStats, LocalTier } from '../core/ports.ts';
 import type { Generations } from './generations.ts';
 
@@ -12,7 +13,13 @@ export function createFills(
     isCurrent,
     async fill(entry, generation) {
       const { key } = entry;
-      if (!isCurrent(key, generation)) return false;
+      if (!isCurrent(key, generation)) {
+        // Something changed, perhaps by an older write of this instance that was answered late: what is read stays right.
+        const held = localTier.peek(key);
+        if (held === undefined || compareEntries(held, entry) >= 0) return false;
+        await localTier.fill(entry);
+        return true;
+      }
       await localTier.fill(entry);
       if (isCurrent(key, generation)) return true;
       // It changed while the entry was on its way into the tier. Should a newer one be there by now, that costs a miss.

@@ -148,6 +148,17 @@ describe('the local tier over keyv', () => {
       expect(await tier.getMany(['a', 'b'])).toMatchObject([undefined, { text: 'text 7' }]);
     });
 
+    it('nothing that another instance has overtaken meanwhile', async () => {
+      const origin = { stream: 's-0', epoch: 0, position: '9' };
+      const staged = [entryOf('a', '5'), entryOf('b', '5'), entryOf('c', '5')];
+      await tier.stage(staged, 'job.1');
+      tier.overtake('a', { version: version('6'), origin });
+      tier.overtake('b', { version: version('4'), origin });
+      tier.overtake('c', null);
+      tier.promote(staged, 'job.1');
+      expect(await tier.getMany(['a', 'b', 'c'])).toMatchObject([undefined, { text: 'text 5' }, undefined]);
+    });
+
     it('and forgets deletes after a minute', async () => {
       tier.evict('a', version('6'));
       clock.moveTo(62_000);

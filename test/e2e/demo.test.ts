@@ -115,9 +115,10 @@ describeWith(['redis', 'kafka'], 'the demo on three Kafka brokers', () => {
 
 describeWith(['redis'], 'the demo without Kafka', () => {
   it('says so, and sends the same messages by HTTP and NDJSON', async () => {
-    const demo = new DemoRun('--once', '--no-kafka');
+    const demo = new DemoRun('--once', '--no-kafka', '--instances', '2');
     expect({ code: await demo.exitCode, output: demo.output }).toMatchObject({ code: 0 });
     expect(demo.output).toContain('HTTP, POST /v1/changes');
+    expect(demo.output).toMatch(/instance 2 +[\d.]+ ms +x-cache: local +api/);
     expect(endsOf(demo.output)).toEqual(JOURNEYS);
   });
 

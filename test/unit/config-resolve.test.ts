@@ -39,7 +39,12 @@ describe('the configuration of the issue', () => {
       lockMs: 4_000,
       stalledIntervalMs: 3_000,
     });
-    expect(config.local).toEqual({ maxEntries: 100_000, maxBytes: 268_435_456, ttlMs: 300_000 });
+    expect(config.local).toEqual({
+      maxEntries: 100_000,
+      maxBytes: 268_435_456,
+      ttlMs: 300_000,
+      blindMs: 5_000,
+    });
     expect(config.roles).toEqual(['ingest', 'worker', 'api']);
     expect(config.services['productInfoService']).toMatchObject({
       ttlMs: 0,

@@ -1,5 +1,6 @@
 import type { Scenario } from '../scenario.ts';
 import { backlog } from './backlog.ts';
+import { coherence } from './coherence.ts';
 import { fleet } from './fleet.ts';
 import { freshness1k, freshness10k } from './freshness.ts';
 import { httpSource } from './http-source.ts';
@@ -20,5 +21,6 @@ export const SCENARIOS: readonly Scenario[] = [
   reads,
   memory,
   startTime,
+  coherence,
   fleet,
 ];

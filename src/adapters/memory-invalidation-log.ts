@@ -1,0 +1,97 @@
+/** An in-memory invalidation log for tests, held to the same suite as the stream in Redis. */
+import { changesOf, fenceOf, FORMAT, type LogWriter } from './redis-announcement.ts';
+import { fail } from '../core/errors.ts';
+import type { Clock, InvalidationLog, LogEntry } from '../core/ports.ts';
+
+/** What the instances of one memory share: the log itself. */
+export interface MemoryStream {
+  readonly entries: LogEntry[];
+  /** Names the servers; another text is another server. */
+  servers: string;
+  /** The counter; tests may lose it. */
+  counter: { epoch: number; keys: number } | undefined;
+  append(writer: LogWriter, keys: readonly string[], fences: readonly string[]): void;
+  /** Calls the listener at the next entry. */
+  onNext(listener: () => void): void;
+}
+
+export function createMemoryStream(): MemoryStream {
+  const listeners = new Set<() => void>();
+  let epochs = 0;
+  return {
+    entries: [],
+    servers: 'memory',
+    counter: undefined,
+    append({ writer, maxKeys }, keys, fences) {
+      this.counter ??= { epoch: (epochs += 1), keys: 0 };
+      const after = this.counter.keys;
+      this.counter.keys += keys.length;
+      const payload = [...keys, ...fences].join('\n');
+      this.entries.push({
+        epoch: String(this.counter.epoch),
+        sequence: this.counter.keys,
+        after,
+        writer,
+        changes: () => changesOf(FORMAT, payload),
+      });
+      const kept = this.entries.filter(
+        ({ epoch, sequence }) =>
+          epoch === String(this.counter?.epoch) && sequence >= (this.counter?.keys ?? 0) - maxKeys,
+      );
+      this.entries.splice(0, this.entries.length - kept.length);
+      for (const listener of listeners) listener();
+      listeners.clear();
+    },
+    onNext: (listener) => void listeners.add(listener),
+  };
+}
+
+/** One instance's view of the log. */
+export function createMemoryInvalidationLog(
+  stream: MemoryStream,
+  { maxKeys }: Pick<LogWriter, 'maxKeys'>,
+  clock: Clock,
+): InvalidationLog {
+  const closed = new AbortController();
+  const assertOpen = (): void => {
+    if (closed.signal.aborted) throw fail('E_UNREACHABLE', { what: 'The log', reason: 'it was closed' });
+  };
+  return {
+    async end() {
+      assertOpen();
+      const { counter, servers } = stream;
+      return {
+        servers,
+        epoch: counter === undefined ? '' : String(counter.epoch),
+        sequence: counter?.keys ?? 0,
+      };
+    },
+    async read(after, waitMs) {
+      assertOpen();
+      const behind = (): LogEntry[] => stream.entries.filter((entry) => isBehind(entry, after));
+      if (behind().length > 0 || waitMs <= 0) return behind();
+      const woken = new AbortController();
+      stream.onNext(() => woken.abort());
+      await clock.sleep(waitMs, AbortSignal.any([closed.signal, woken.signal])).catch(() => undefined);
+      assertOpen();
+      return behind();
+    },
+    async announce(changes) {
+      assertOpen();
+      if (changes.length === 0) return;
+      stream.append(
+        { writer: '', maxKeys },
+        changes.map(({ key }) => key),
+        changes.map(fenceOf),
+      );
+    },
+    async close() {
+      closed.abort();
+    },
+  };
+}
+
+function isBehind(entry: LogEntry, after: { readonly epoch: string; readonly sequence: number }): boolean {
+  if (entry.epoch === after.epoch) return entry.sequence > after.sequence;
+  return after.epoch === '' || Number(entry.epoch) > Number(after.epoch);
+}

@@ -1,0 +1,75 @@
+import { reasonOf } from '../core/errors.ts';
+import type { Clock, Coherence, LocalTier, Log, RedisTier } from '../core/ports.ts';
+import { type EntryLife, localEntryFrom } from './local-entry.ts';
+
+/** Keys read from Redis at once, and keys that may wait for it: what is more is dropped, which is as right and costs less. */
+const MAX_BATCH = 1_000;
+const MAX_WAITING = 5_000;
+
+/** Replaces held entries by what Redis has now, in batches, one at a time; never asks a source. */
+export interface Refresher {
+  /** Until Redis has answered the old entry is served; false: too many wait, drop it. */
+  add(key: string, life: EntryLife): boolean;
+  /** Nothing that waits is needed any more. */
+  clear(): void;
+}
+
+export function createRefresher(options: {
+  readonly localTier: LocalTier;
+  readonly redisTier: RedisTier;
+  readonly fills: Pick<Coherence, 'generationOf' | 'isCurrent' | 'fill'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly onRefreshed: () => void;
+  readonly onDropped: () => void;
+}): Refresher {
+  const { localTier, redisTier, fills, clock, log } = options;
+  const waiting = new Map<string, EntryLife>();
+  let isRunning = false;
+
+  const drop = (key: string): void => {
+    localTier.discard(key, '', { version: null });
+    options.onDropped();
+  };
+
+  async function refresh(batch: readonly (readonly [key: string, life: EntryLife])[]): Promise<void> {
+    const keys = batch.map(([key]) => key);
+    const generations = keys.map(fills.generationOf);
+    const found = await redisTier.read(keys).catch((thrown: unknown) => {
+      log.debug({ reason: reasonOf(thrown) }, 'changed keys could not be read: they are dropped');
+      return [];
+    });
+    const nowMs = clock.now();
+    await Promise.all(
+      batch.map(async ([key, life], index) => {
+        const generation = generations[index] ?? -1;
+        const stored = found[index];
+        const entry = stored == null ? undefined : localEntryFrom(key, stored, { ...life, nowMs });
+        // Changed meanwhile, it waits here again, or this instance wrote it; a fill tells which is the newer.
+        if (entry === undefined && fills.isCurrent(key, generation)) drop(key);
+        else if (entry === undefined) return;
+        else if (await fills.fill(entry, generation)) options.onRefreshed();
+      }),
+    );
+  }
+
+  async function run(): Promise<void> {
+    isRunning = true;
+    while (waiting.size > 0) {
+      const batch = [...waiting].slice(0, MAX_BATCH);
+      for (const [key] of batch) waiting.delete(key);
+      await refresh(batch);
+    }
+    isRunning = false;
+  }
+
+  return {
+    add(key, life) {
+      if (waiting.size >= MAX_WAITING && !waiting.has(key)) return false;
+      waiting.set(key, life);
+      if (!isRunning) void run();
+      return true;
+    },
+    clear: () => waiting.clear(),
+  };
+}
