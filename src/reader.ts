@@ -6,18 +6,20 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { createKeyvLocalTier } from './adapters/keyv-local-tier.ts';
 import { connectRedis, describeRedis, waitForRedis } from './adapters/redis-connection.ts';
+import { createRedisInvalidationLog } from './adapters/redis-invalidation-log.ts';
 import { createRedisLeases } from './adapters/redis-leases.ts';
 import { createRedisTier } from './adapters/redis-tier.ts';
-import { compileServices } from './app/services.ts';
+import { compileFollowRules, compileServices } from './app/services.ts';
 import { environmentOfReferences } from './config/environment.ts';
 import { resolveConfig } from './config/resolve.ts';
 import type { Config, ConfigInput } from './config/schema.ts';
 import { systemClock } from './core/clock.ts';
 import { fail } from './core/errors.ts';
+import type { Log } from './core/ports.ts';
 import type { Service } from './core/service.ts';
 import { type CachedRecord, cachedRecordOf, cachedRecordsOf } from './read/cached-record.ts';
 import { createCoherentLocalTier } from './read/coherent-local-tier.ts';
-import { createLoneCoherence } from './read/fills.ts';
+import { BEAT_MS, createFollower } from './read/coherence.ts';
 import { createGenerations } from './read/generations.ts';
 import { createReader } from './read/reader.ts';
 
@@ -49,7 +51,7 @@ export interface CacheReaderOptions {
     /** How long a command may take, in milliseconds or as `'5s'`. @defaultValue 5 s */
     readonly commandTimeoutMs?: number | string;
   };
-  /** Bounds and time to live of the local tier. */
+  /** Bounds and time to live of the local tier, which follows the invalidation log as every instance's does. */
   readonly local?: ConfigInput['local'];
   /** By service id. */
   readonly services: Readonly<Record<string, ReadService>>;
@@ -71,6 +73,14 @@ export interface CacheReader {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
+/** What the follower has to say, `onError` says too. */
+const silentLog: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
 /**
  * Begins to connect; the first `get` waits for it, no longer than for a command.
  *
@@ -80,6 +90,7 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
   const config = resolveReader(options);
   const { redis: settings, local, worker } = config;
   const clock = systemClock();
+  const services = compileServices(config, clock);
   const redis = connectRedis({
     url: settings.cache.url,
     name: 'cachewright-reader',
@@ -87,27 +98,56 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
     commandTimeoutMs: settings.commandTimeoutMs,
     onError: options.onError ?? (() => undefined),
   });
+  const instance = `reader-${hostname()}-${process.pid}-${randomUUID().slice(0, 4)}`;
+  const logWriter = { writer: instance, maxKeys: settings.cache.logKeys };
+  const generations = createGenerations();
+  const localTier = createCoherentLocalTier(createKeyvLocalTier({ ...local, clock }), generations);
+  const redisTier = createRedisTier({ redis, log: logWriter });
+  const coherence = createFollower({
+    log: createRedisInvalidationLog(
+      connectRedis({
+        url: settings.cache.url,
+        name: 'cachewright-reader-follower',
+        connectTimeoutMs: CONNECT_TIMEOUT_MS,
+        // It waits in Redis for what changes.
+        commandTimeoutMs: settings.commandTimeoutMs + BEAT_MS,
+        onError: () => undefined,
+      }),
+      logWriter,
+    ),
+    localTier,
+    redisTier,
+    generations,
+    ruleOf: compileFollowRules(config.services, services),
+    writer: instance,
+    blindMs: local.blindMs,
+    clock,
+    logger: silentLog,
+  });
+  const following = coherence.start().catch(() => undefined);
   // Not connected in time is no failure yet: the read itself fails, and says why.
   let isConnecting = true;
+  const inTime = new AbortController();
   const connected = waitForRedis(redis, {
     what: describeRedis(settings.cache.url),
     timeoutMs: settings.commandTimeoutMs,
   })
+    // What is kept before the log was found is emptied when it is.
+    .then(() => Promise.race([following, clock.sleep(settings.commandTimeoutMs, inTime.signal)]))
     .catch(() => undefined)
-    .finally(() => (isConnecting = false));
-  const generations = createGenerations();
-  const localTier = createCoherentLocalTier(createKeyvLocalTier({ ...local, clock }), generations);
-  const coherence = createLoneCoherence(localTier, generations);
+    .finally(() => {
+      isConnecting = false;
+      inTime.abort();
+    });
   const reader = createReader({
     localTier,
-    redisTier: createRedisTier({ redis }),
+    redisTier,
     leases: createRedisLeases({ redis }),
     coherence,
     clock,
-    instance: `reader-${hostname()}-${process.pid}-${randomUUID().slice(0, 4)}`,
+    instance,
     maxWaitMs: 2 * worker.effectTimeoutMs,
   });
-  const services = compileServices(config, clock);
   const known = (service: string): Service => {
     const found = services.get(service);
     if (found === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
@@ -127,6 +167,8 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
     },
     async close() {
       reader.close();
+      await coherence.close();
+      await following;
       redis.disconnect();
       await Promise.all([...services.values()].map(({ source }) => source.close()));
       await localTier.close();

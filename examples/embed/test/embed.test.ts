@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { createCachewright, type MessageEvent } from 'cachewright';
 import config, { products } from '../cachewright.config.ts';
 import { startShopApi } from '../shop-api.ts';
@@ -38,6 +39,17 @@ await test('the shop API', async (t) => {
     assert.equal(await change({ id: 201 }), 'redisCached');
     const { cache, body } = await get('/products/201');
     assert.deepEqual([cache, body], ['redis', products.get('201')]);
+  });
+
+  await t.test('follows a change of what it holds, long before its time to live', async () => {
+    const cheaper = { id: 200, version: 2, name: 'iphone7', price: 5299 };
+    products.set('200', cheaper);
+    assert.equal(await change({ id: 200 }), 'redisCached');
+    const untilMs = Date.now() + 30_000;
+    let found = await get('/products/200');
+    while (!isDeepStrictEqual(found.body, cheaper) && Date.now() < untilMs)
+      found = await get('/products/200');
+    assert.deepEqual(found.body, cheaper);
   });
 
   await t.test('answers many at once, and says which are not there', async () => {
