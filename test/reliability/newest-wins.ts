@@ -234,7 +234,10 @@ class Case {
       }
       if (one.kind === 'refill') {
         const service = this.#services.get(one.service);
-        if (service !== undefined) await worker.reader.get(service, one.id);
+        // As the configuration has it: an inline service has no source to read through to.
+        const read = service === undefined ? undefined : { ...service.read, fromSource: !service.inline };
+        if (service !== undefined && read !== undefined)
+          await worker.reader.get({ ...service, read }, one.id);
       }
       for (const [message, redrive] of messages) {
         this.#happens.get(message)?.();

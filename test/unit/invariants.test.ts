@@ -156,6 +156,12 @@ describe('invariant 2: no version goes down', () => {
     );
   });
 
+  it('holds for all a reader sees, whichever tier it comes from', () => {
+    const samples = [look(2, 1, { reader: 'b' }), look(1, 2, { reader: 'b', tier: 'local' })];
+    expectBroken({ samples }, 'monotonic');
+    expectBroken({ samples, localTiers: 'withinTtl' }, 'monotonic');
+  });
+
   it('does not hold between the rollback of Redis and its repair, and holds again after it', () => {
     const repairs = [{ fromMs: 15, toMs: 25, why: 'Redis rolled back' }];
     expectBroken({ samples: [look(2, 10), look(1, 20), look(2, 30)], repairs });
