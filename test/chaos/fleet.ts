@@ -73,10 +73,14 @@ export async function startInstance(config: object, options: InstanceOptions = {
       resolve(end);
     });
   });
-  let told: { readonly instance: string; readonly url: string } | undefined;
-  child.once('message', (message: { readonly instance: string; readonly url: string }) => (told = message));
+  let told: Ready | undefined;
+  child.once('message', (message: Ready) => (told = message));
   child.on('error', () => undefined); // an order to one that is just dying
-  const { instance, url } = await waitFor(
+  const {
+    instance,
+    url,
+    pid: own,
+  } = await waitFor(
     () => {
       if (end !== undefined) throw new EndedError(`an instance ended while it started:\n${logOf()}`);
       return told;
@@ -90,14 +94,22 @@ export async function startInstance(config: object, options: InstanceOptions = {
   return {
     name: instance,
     url,
-    pid,
+    pid: own,
     end: () => end,
     ended,
-    signal: (signal) => void (end === undefined && child.kill(signal)),
+    // A command in front of it may be its parent, which would die alone.
+    signal: (signal) => void (end === undefined && process.kill(own, signal)),
     order: (order) => void (child.connected && child.send(order, () => undefined)),
     ledger: () => ledgerOf(ledgerFile),
     log: logOf,
   };
+}
+
+/** What an instance tells when every role of it works. */
+interface Ready {
+  readonly instance: string;
+  readonly url: string;
+  readonly pid: number;
 }
 
 class EndedError extends Error {

@@ -28,7 +28,7 @@ process.once('SIGTERM', () => {
 });
 
 await app.start();
-process.send?.({ instance: app.parts.instance, url: app.url });
+process.send?.({ instance: app.parts.instance, url: app.url, pid: process.pid });
 
 /** What a leak does in days: objects that stay, until the heap is full. */
 function hog(): void {
