@@ -1,7 +1,7 @@
 /** An in-memory invalidation log for tests, held to the same suite as the stream in Redis. */
 import { changesOf, fenceOf, FORMAT, type LogWriter } from './redis-announcement.ts';
 import { fail } from '../core/errors.ts';
-import type { Clock, InvalidationLog, LogEntry } from '../core/ports.ts';
+import type { Clock, InvalidationLog, LogEntry, LogPosition } from '../core/ports.ts';
 
 /** What the instances of one memory share: the log itself. */
 export interface MemoryStream {
@@ -53,6 +53,8 @@ export function createMemoryInvalidationLog(
   clock: Clock,
 ): InvalidationLog {
   const closed = new AbortController();
+  /** The epoch of an older log, whose entries are not to be followed. */
+  let beginning = 0;
   const assertOpen = (): void => {
     if (closed.signal.aborted) throw fail('E_UNREACHABLE', { what: 'The log', reason: 'it was closed' });
   };
@@ -60,6 +62,7 @@ export function createMemoryInvalidationLog(
     async end() {
       assertOpen();
       const { counter, servers } = stream;
+      if (counter === undefined) beginning = Number(stream.entries.at(-1)?.epoch ?? 0);
       return {
         servers,
         epoch: counter === undefined ? '' : String(counter.epoch),
@@ -68,7 +71,7 @@ export function createMemoryInvalidationLog(
     },
     async read(after, waitMs) {
       assertOpen();
-      const behind = (): LogEntry[] => stream.entries.filter((entry) => isBehind(entry, after));
+      const behind = (): LogEntry[] => stream.entries.filter((entry) => isBehind(entry, after, beginning));
       if (behind().length > 0 || waitMs <= 0) return behind();
       const woken = new AbortController();
       stream.onNext(() => woken.abort());
@@ -91,7 +94,7 @@ export function createMemoryInvalidationLog(
   };
 }
 
-function isBehind(entry: LogEntry, after: { readonly epoch: string; readonly sequence: number }): boolean {
+function isBehind(entry: LogEntry, after: LogPosition, beginning: number): boolean {
   if (entry.epoch === after.epoch) return entry.sequence > after.sequence;
-  return after.epoch === '' || Number(entry.epoch) > Number(after.epoch);
+  return Number(entry.epoch) > (after.epoch === '' ? beginning : Number(after.epoch));
 }

@@ -67,6 +67,15 @@ export async function announce(
   await append(redis, 2, [LOG_KEY, COUNTER_KEY, String(keys.length), String(maxKeys), writer, payload]);
 }
 
+/**
+ * Tells every instance to drop a key whatever version it holds: its fence was taken away, and what is written next may be
+ * lower. Trims nothing.
+ */
+export async function announceReset(redis: RedisClient, key: string): Promise<void> {
+  const fence = encodeFence('observed', null, { stream: 'fence-reset', epoch: 0, position: '0' });
+  await announce(redis, { writer: '', maxKeys: Number.MAX_SAFE_INTEGER }, [key], [fence]);
+}
+
 /** The fence that announces a change. */
 export function fenceOf({ isDelete, version, origin }: Invalidation): string {
   if (version === null) return encodeFence('observed', null, origin);

@@ -18,6 +18,8 @@ export function createRedisInvalidationLog(
   { maxKeys }: Pick<LogWriter, 'maxKeys'>,
 ): InvalidationLog {
   let isClosed = false;
+  /** Without a counter there is no log yet, but perhaps entries of an older one: they are not to be followed. */
+  let beginning = '0-0';
   /** A connection that does not answer is made anew: what it still brings belongs to nobody. */
   const guarded = async <T>(answer: Promise<T>): Promise<T> => {
     try {
@@ -32,10 +34,13 @@ export function createRedisInvalidationLog(
       const [servers, [epoch, keys]] = await guarded(
         Promise.all([serversOf(redis), redis.hmget(COUNTER_KEY, 'epoch', 'keys')]),
       );
-      return { servers, epoch: epoch ?? '', sequence: Number(keys ?? 0) };
+      if (epoch != null) return { servers, epoch, sequence: Number(keys ?? 0) };
+      const [newest] = await guarded(redis.xrevrange(LOG_KEY, '+', '-', 'COUNT', 1));
+      beginning = newest?.[0] ?? '0-0';
+      return { servers, epoch: '', sequence: 0 };
     },
     async read({ epoch, sequence }, waitMs) {
-      const cursor = epoch === '' ? '0-0' : `${epoch}-${sequence}`;
+      const cursor = epoch === '' ? beginning : `${epoch}-${sequence}`;
       const answer: unknown = await guarded(
         waitMs > 0
           ? redis.xreadBuffer('COUNT', MAX_ENTRIES, 'BLOCK', Math.ceil(waitMs), 'STREAMS', LOG_KEY, cursor)

@@ -1,7 +1,8 @@
 /** Looking at the fence of a record, and taking it away: for the commands and the API. */
 import { ulid } from 'ulid';
+import { announceReset } from '../adapters/redis-announcement.ts';
 import { createFenceDesk } from '../adapters/redis-fence-desk.ts';
-import type { RedisClient } from '../adapters/redis-connection.ts';
+import { type RedisClient, redisReason } from '../adapters/redis-connection.ts';
 import { appendToOutbox } from '../adapters/redis-outbox.ts';
 import { operatorEntry } from '../audit/operator-entry.ts';
 import { messageId } from '../core/change.ts';
@@ -103,5 +104,8 @@ export async function resetFence(
   });
   await appendToOutbox(books.queue, books.outbox, JSON.stringify(entry));
   if (!(await createFenceDesk(books.cache).remove(key, fence))) throw fail('E_FENCE_IN_USE', { key });
+  await announceReset(books.cache, key).catch((thrown: unknown) => {
+    throw fail('E_UNREACHABLE', { what: 'The invalidation log in Redis', reason: redisReason(thrown) });
+  });
   return seen;
 }

@@ -7,7 +7,8 @@ import { describeWith } from '../support/needs.ts';
 import { waitFor } from '../support/servers/process.ts';
 import { type Proxy, startProxy } from '../support/servers/proxy.ts';
 import { type RedisServer, startRedis } from '../support/servers/redis.ts';
-import { COUNTER_KEY, LOG_KEY } from '../../src/adapters/redis-announcement.ts';
+import { announceReset, COUNTER_KEY, LOG_KEY } from '../../src/adapters/redis-announcement.ts';
+import { fenceKeyOf } from '../../src/core/fence.ts';
 import type { RedisTier, ResyncReason } from '../../src/core/ports.ts';
 
 describeWith(['redis'], 'coherence of local tiers', () => {
@@ -115,6 +116,20 @@ describeWith(['redis'], 'coherence of local tiers', () => {
     await a.redisTier.write([remove(key, counter('2'))]);
     await untilHeld(b, key, undefined);
     expect(await b.read(key)).toBeUndefined();
+  });
+
+  it('a key whose fence was reset is dropped whatever its version, so that a lower one is served', async () => {
+    const [a, b] = [await start('a'), await start('b')];
+    const key = freshKey();
+    await a.write(key, '5');
+    await hold(b, key, 'text 5');
+    await redis.del(fenceKeyOf(key));
+    await announceReset(redis, key);
+    await untilHeld(b, key, undefined);
+    await waitFor(async () => a.held(key) === undefined, { what: 'a to drop it', timeoutMs: 30_000 });
+    await a.write(key, '3');
+    await hold(b, key, 'text 3');
+    expect(a.held(key)).toBe('text 3');
   });
 
   it('an announcement older than what is held changes nothing', async () => {
@@ -261,6 +276,7 @@ describeWith(['redis'], 'coherence of local tiers', () => {
     await untilFollowed(b, a);
     await redis.del(COUNTER_KEY);
     await untilResynced(b, 'counter');
+    await untilResynced(a, 'counter');
     await a.write(key, '2');
     await hold(b, key, 'text 2');
     await a.write(key, '3');

@@ -70,7 +70,14 @@ async function measure(lab: Lab, seconds: number, cutMs: number): Promise<Sample
 }
 
 async function holdAll(instances: readonly CoherentInstance[], keys: readonly string[]): Promise<void> {
-  for (const instance of instances) await Promise.all(keys.map((key) => instance.read(key)));
+  for (const instance of instances) {
+    // The announcement of the first write may void a fill that began before it.
+    const holdsAll = async (): Promise<boolean> => {
+      await Promise.all(keys.map((key) => instance.read(key)));
+      return keys.every((key) => instance.held(key) !== undefined);
+    };
+    await waitFor(holdsAll, { what: `${instance.name} to hold every key`, timeoutMs: 30_000 });
+  }
 }
 
 function upsertOf(key: string, version: number): TierWrite {
