@@ -7,6 +7,7 @@ import { deadLetterDelivery } from './dead-letter-delivery.ts';
 import { type CachewrightEvents } from './events.ts';
 import { type KafkaIngest, startKafkaIngest } from './kafka-ingest.ts';
 import { checkRedisRoles } from './redis-roles.ts';
+import { createRedisWatch } from './redis-watch.ts';
 import { createView } from './view.ts';
 import { buildParts, type Overrides, type Parts } from './parts.ts';
 import { buildWorker } from './worker.ts';
@@ -39,6 +40,7 @@ class RunningApp implements App {
   readonly parts: Parts;
   readonly #stop = new AbortController();
   readonly #has: ReadonlySet<string>;
+  readonly #redisWatch: ReturnType<typeof createRedisWatch>;
   #server: HttpServer | undefined;
   #worker: ReturnType<typeof buildWorker> | undefined;
   #kafka: KafkaIngest | undefined;
@@ -51,6 +53,7 @@ class RunningApp implements App {
   constructor(parts: Parts) {
     this.parts = parts;
     this.#has = new Set(parts.config.roles);
+    this.#redisWatch = createRedisWatch(parts);
   }
 
   get url(): string {
@@ -69,6 +72,7 @@ class RunningApp implements App {
     if (this.#has.has('api')) await this.#listen();
     await parts.connections.ready(this.#stop.signal);
     await checkRedisRoles(parts);
+    this.#redisWatch.start();
     await parts.coherence.start();
     await parts.instances.start((others) => parts.log.debug({ others }, 'instances that share this queue'));
     if (this.#has.has('worker')) {
@@ -117,6 +121,7 @@ class RunningApp implements App {
   async #close(graceMs: number): Promise<void> {
     const { parts } = this;
     this.#stop.abort();
+    this.#redisWatch.close();
     const step = async (
       what: string,
       done: Promise<unknown> | undefined,

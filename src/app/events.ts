@@ -43,6 +43,8 @@ export interface CachewrightEvents {
    * `repaired`: all that it may have lost is in the queue once more.
    */
   cache: [event: { what: 'behind' | 'restarted' | 'empty' | 'repaired'; detail: string }];
+  /** Something is wrong around this process that may come to cost messages or answers; told once while it lasts. */
+  alert: [alert: { what: string; text: string; next: string }];
   ready: [];
   closed: [];
 }

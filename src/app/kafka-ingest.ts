@@ -2,7 +2,6 @@ import { createKafkaSource } from '../adapters/kafka-source.ts';
 import { createRedisMarks } from '../adapters/redis-mark.ts';
 import type { KafkaConfig } from '../config/schema.ts';
 import type { MarkStore } from '../core/ports.ts';
-import { createBackPressure, type Gauge, queueGauges } from '../ingest/back-pressure.ts';
 import { createHandOff } from '../ingest/hand-off.ts';
 import { createStallWatch } from '../ingest/stall-watch.ts';
 import { type Parts, QUEUE, wrap } from './parts.ts';
@@ -45,7 +44,7 @@ export async function startKafkaIngest(
     marks: wrap<MarkStore>(marks, parts.wraps.marks),
     machine,
     limits,
-    backPressure: createBackPressure({ gauges: gaugesOf(parts), clock, log }),
+    backPressure: parts.backPressure,
     onMissingMark: kafka.onMissingMark,
     clock,
     log,
@@ -80,24 +79,4 @@ export async function startKafkaIngest(
   }
   void watch.run(stopWatch.signal).catch(() => undefined);
   return { health: () => source.isHealthy(), close: closeAll };
-}
-
-/** What makes ingest pause: jobs and bytes in the queue, and audit entries that wait for their store. */
-function gaugesOf({ queue, config, connections, keys }: Parts): Gauge[] {
-  const { highWaterJobs, lowWaterJobs, highWaterBytes, lowWaterBytes } = config.queue;
-  const high = config.audit.outboxMaxEntries;
-  return [
-    ...queueGauges(queue, {
-      highJobs: highWaterJobs,
-      lowJobs: lowWaterJobs,
-      highBytes: highWaterBytes,
-      lowBytes: lowWaterBytes,
-    }),
-    {
-      name: 'audit outbox',
-      high,
-      low: Math.floor(high / 2),
-      read: () => connections.queue.xlen(keys.auditOutbox),
-    },
-  ];
 }

@@ -22,6 +22,7 @@ import type {
   MarkStore,
   RedisTier,
 } from '../core/ports.ts';
+import { createBackPressure } from '../ingest/back-pressure.ts';
 import { createSubmit } from '../ingest/submit.ts';
 import { createParse, type Parse } from '../pipeline/parse.ts';
 import { createCoherentLocalTier } from '../read/coherent-local-tier.ts';
@@ -31,6 +32,7 @@ import { createReader } from '../read/reader.ts';
 import { openConnections } from './connections.ts';
 import { openDeadLetterOffice } from './dead-letter-office.ts';
 import { createEvents } from './events.ts';
+import { gaugesOf } from './gauges.ts';
 import { createLog } from './log.ts';
 import { compileFollowRules, compileMappings, compileServices } from './services.ts';
 
@@ -107,6 +109,8 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     maxChunkMessages: config.queue.maxChunkMessages,
     maxChunkBytes: config.queue.maxChunkBytes,
   };
+  const gauges = gaugesOf({ queue, config, outbox: keys.auditOutbox, redis: connections.queue });
+  const backPressure = createBackPressure({ gauges, clock, log });
   const submit = createSubmit({ queue, machine, limits });
   const audit = createAuditThread({
     file: config.audit.url.slice('sqlite:'.length),
@@ -185,6 +189,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     coherence,
     queue,
     limits,
+    backPressure,
     submit,
     audit,
     mover,

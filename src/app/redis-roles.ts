@@ -31,10 +31,11 @@ export async function checkRedisRoles({
   connections,
   log,
 }: Pick<Parts, 'connections' | 'log'>): Promise<void> {
-  const info = await redisInfo(connections.queue);
+  const [info, cache] = await Promise.all([redisInfo(connections.queue), redisInfo(connections.cache)]);
   const policy = info.get('maxmemory_policy') ?? 'unknown';
   // Also without a memory limit: one that is set later would begin to evict jobs without a word.
   if (policy !== 'noeviction') throw fail('E_REDIS_POLICY', { policy });
+  log.info({ queue: policy, cache: cache.get('maxmemory_policy') ?? 'unknown' }, 'maxmemory-policy of Redis');
   const durability = await durabilityOf(connections.queue);
   if (durability !== 'aof') {
     log.warn(

@@ -66,6 +66,8 @@ export function createView(
       return result.kind === 'rejected' ? result.error : undefined;
     },
     async submit(messages) {
+      const reason = await parts.backPressure.reason();
+      if (reason !== '') throw fail('E_QUEUE_FULL', { reason });
       await submit(messages, { idPrefix: 'http' });
     },
     // Asked when everything is taken: a Redis that is lost just then must not make a failure of it.

@@ -302,6 +302,11 @@ export const catalogue = {
     'The queue did not confirm the messages: {reason}.',
     'Look at Redis; nothing is committed and the same messages are offered again.',
   ),
+  E_QUEUE_FULL: entry(
+    'retry',
+    'The queue takes no more for now: {reason}.',
+    'Send it again later; look at what holds the workers or the audit store up.',
+  ),
   E_REQUEST_INVALID: entry(
     'reject',
     'The request is not usable: {reason}.',
@@ -311,6 +316,11 @@ export const catalogue = {
     'reject',
     'The request is larger than {max} bytes.',
     'Send fewer changes at once.',
+  ),
+  E_REQUEST_TIMEOUT: entry(
+    'retry',
+    'The request was not answered within {timeoutMs} ms.',
+    'Look at `/readyz` for what is missing. Posted changes may have been taken: repeat them with the same Idempotency-Key.',
   ),
   E_IDEMPOTENCY_REUSED: entry(
     'reject',

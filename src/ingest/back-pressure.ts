@@ -42,6 +42,9 @@ export function queueGauges(queue: Pick<ChunkQueue, 'depth'>, limits: QueueLimit
   ];
 }
 
+/** A gauge above this share of its bound is told before anything pauses. */
+const NEAR = 0.8;
+
 /** Why ingest pauses; '' when it does not. */
 export interface BackPressure {
   /** At most one look at the gauges per `everyMs`; never rejects. */
@@ -61,11 +64,24 @@ export function createBackPressure({ gauges, everyMs = 250, clock, log }: BackPr
   let current = '';
   let lookedMs = Number.NEGATIVE_INFINITY;
   let looking: Promise<string> | undefined;
+  const near = new Set<string>();
+
+  /** Says once that a gauge nears its bound, and again only after it was at or below its low-water mark. */
+  const tellNear = (levels: readonly number[]): void => {
+    for (const [index, { name, high, low }] of gauges.entries()) {
+      const level = levels[index] ?? 0;
+      if (level <= low) near.delete(name);
+      if (level <= high * NEAR || near.has(name)) continue;
+      near.add(name);
+      log.warn({ gauge: name, level, high }, `${name}: ${level} of ${high}; ingest pauses above that`);
+    }
+  };
 
   const look = async (): Promise<string> => {
     try {
       const levels = await Promise.all(gauges.map((gauge) => gauge.read()));
       current = nextReason(current, gauges, levels);
+      tellNear(levels);
     } catch (error) {
       // The enqueue will meet the same fault and knows how to wait; until then what was known holds.
       log.debug({ err: reasonOf(error) }, 'the queue could not be measured');

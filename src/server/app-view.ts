@@ -51,7 +51,7 @@ export interface AppView {
   admin(request: AdminRequest): Promise<readonly string[]>;
   /** What is wrong with a message, before it is taken; undefined: nothing. */
   check(message: Message): Promise<CachewrightError | undefined>;
-  /** Enqueues and returns once Redis has confirmed. @throws E_ENQUEUE_FAILED */
+  /** Enqueues and returns once Redis has confirmed. @throws E_ENQUEUE_FAILED, E_QUEUE_FULL above a bound */
   submit(messages: readonly Message[]): Promise<void>;
   /** How durable the queue's Redis is set up: `aof`, `snapshots only`, `memory only`, or `unknown` when it does not answer. */
   durability(): Promise<string>;

@@ -50,6 +50,9 @@ const redriving = action.extend({
   reason: action.shape.reason.optional(),
 });
 
+/** How long a request that acts on many letters, at the rate it was given, may take, milliseconds. */
+const ALL_LETTERS_MS = 3_600_000;
+
 /**
  * Dead letters over HTTP: `GET /v1/dead-letters` (groups and the oldest), `GET /v1/dead-letters/:message` (with its bytes),
  * `POST /v1/dead-letters/redrive` and `…/discard`. A request acts on at most `limit` letters and says how many remain.
@@ -70,7 +73,7 @@ export function deadLetterRoutes(server: FastifyInstance, app: AppView): void {
     return reply.send({ letters });
   });
 
-  server.post('/v1/dead-letters/redrive', async (request, reply) => {
+  server.post('/v1/dead-letters/redrive', { handlerTimeout: ALL_LETTERS_MS }, async (request, reply) => {
     const {
       select,
       dryRun,
@@ -85,7 +88,7 @@ export function deadLetterRoutes(server: FastifyInstance, app: AppView): void {
     return reply.send(await deadLetters.redrive(selectionOf(select), { ...options, reason }));
   });
 
-  server.post('/v1/dead-letters/discard', async (request, reply) => {
+  server.post('/v1/dead-letters/discard', { handlerTimeout: ALL_LETTERS_MS }, async (request, reply) => {
     const { select, ...options } = read(action, bodyOf(request));
     return reply.send(await deadLetters.discard(selectionOf(select), options));
   });

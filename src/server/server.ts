@@ -27,8 +27,16 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
+/** How long a request may take to arrive, and then to be answered, milliseconds: a dependency may hang without a word. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
 /** The HTTP side of the app. Without tokens it serves the loopback only (the configuration refuses anything else). */
-export async function createServer(options: ServerOptions, app: AppView, log: Log): Promise<HttpServer> {
+export async function createServer(
+  options: ServerOptions,
+  app: AppView,
+  log: Log,
+  handlerTimeoutMs = REQUEST_TIMEOUT_MS,
+): Promise<HttpServer> {
   const server = fastify({
     logger: false,
     bodyLimit: options.maxBodyBytes,
@@ -36,9 +44,11 @@ export async function createServer(options: ServerOptions, app: AppView, log: Lo
     // Topics have names of up to 249 characters, and message ids begin with them; an id may be as long as its key allows, and
     // longer in percent signs.
     routerOptions: { maxParamLength: 2_048 },
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    handlerTimeout: handlerTimeoutMs,
   });
   guardAccess(server, options.tokens);
-  answerErrors(server, options.maxBodyBytes, log);
+  answerErrors(server, { ...options, handlerTimeoutMs }, log);
   healthRoutes(server, app);
   recordRoutes(server, app);
   changeRoutes(server, app, options.maxBodyBytes);
@@ -65,7 +75,11 @@ export async function createServer(options: ServerOptions, app: AppView, log: Lo
   };
 }
 
-function answerErrors(server: FastifyInstance, maxBodyBytes: number, log: Log): void {
+function answerErrors(
+  server: FastifyInstance,
+  { maxBodyBytes, handlerTimeoutMs }: { readonly maxBodyBytes: number; readonly handlerTimeoutMs: number },
+  log: Log,
+): void {
   server.setNotFoundHandler((request, reply) =>
     sendProblem(reply, fail('E_NOT_FOUND', { what: request.url })),
   );
@@ -73,6 +87,8 @@ function answerErrors(server: FastifyInstance, maxBodyBytes: number, log: Log): 
     const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
     if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
       return sendProblem(reply, fail('E_REQUEST_TOO_LARGE', { max: maxBodyBytes }));
+    if (code === 'FST_ERR_HANDLER_TIMEOUT')
+      return sendProblem(reply, fail('E_REQUEST_TIMEOUT', { timeoutMs: handlerTimeoutMs }));
     if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
       return sendProblem(
         reply,

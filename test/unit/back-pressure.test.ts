@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Clock } from '../../src/core/ports.ts';
 import { createBackPressure, type Gauge, nextReason, queueGauges } from '../../src/ingest/back-pressure.ts';
 import { silentLog } from '../../src/testing/paths.ts';
+import { rememberingLog } from '../support/ingest.ts';
 
 const jobs = { name: 'queue jobs', high: 100, low: 50 };
 const bytes = { name: 'queue bytes', high: 1_000, low: 500 };
@@ -60,6 +61,23 @@ describe('back-pressure', () => {
     answer = () => Promise.resolve(0);
     pass(1_000);
     expect(await pressure.reason()).toBe('');
+  });
+
+  it('tells of a gauge that nears its bound, once until it has come down', async () => {
+    const log = rememberingLog();
+    let level = 0;
+    const gauge: Gauge = { ...jobs, read: () => Promise.resolve(level) };
+    const clock = { now: () => 0, sleep: async () => undefined, random: () => 0 };
+    const pressure = createBackPressure({ gauges: [gauge], everyMs: 0, clock, log });
+    const told = async (next: number): Promise<number> => {
+      level = next;
+      expect(await pressure.reason()).toBe('');
+      return log.lines.filter(({ level: loud }) => loud === 'warn').length;
+    };
+    expect([await told(80), await told(81), await told(99), await told(60), await told(85)]).toEqual([
+      0, 1, 1, 1, 1,
+    ]);
+    expect([await told(50), await told(85)]).toEqual([1, 2]);
   });
 
   it('asks the queue once for its two gauges', async () => {
