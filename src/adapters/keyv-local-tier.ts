@@ -20,18 +20,21 @@ export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
   });
   // One entry of keyv for all an execution stages together: keyv's price is by call and key, and a chunk has a thousand.
   const provisional = overKeyv<Staged>({ read: store.staged, write: store.stage });
+  // keyv passes over an empty key.
+  const nameOf = (token: string): string => `execution ${token}`;
   return {
     async stage(entries, token) {
-      await provisional.set(token, new Map(entries.map((entry) => [entry.key, frozen(entry)])));
+      await provisional.set(nameOf(token), new Map(entries.map((entry) => [entry.key, frozen(entry)])));
     },
     async staged(keys, token) {
-      const held = await provisional.get(token);
+      const held = await provisional.get(nameOf(token));
       return keys.map((key) => held?.get(key));
     },
     promote(entries, token) {
-      for (const entry of entries) store.promote(entry, token);
+      const name = nameOf(token);
+      for (const entry of entries) store.promote(entry, name);
     },
-    discard: store.discard,
+    discard: (key, token, readable) => store.discard(key, nameOf(token), readable),
     overtake: store.overtake,
     evict: store.evict,
     get: (key) => readable.get(key),
