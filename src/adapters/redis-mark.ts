@@ -1,6 +1,7 @@
 import { fail } from '../core/errors.ts';
 import type { Log, Mark, MarkName, MarkStore } from '../core/ports.ts';
 import { type RedisClient, redisReason } from './redis-connection.ts';
+import { compileScript } from './redis-script.ts';
 
 /** Bumped when the text of a mark changes. */
 export const MARK_FORMAT = 1;
@@ -21,6 +22,8 @@ local newest = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '-1')
 if tonumber(ARGV[5]) > newest then redis.call('HSET', KEYS[1], 'epoch', ARGV[5], 'cluster', ARGV[4]) end
 return 1
 `;
+
+const runMove = compileScript(MOVE);
 
 /** The id a server gave itself at its start, asked in the slot of the marks so that a Redis Cluster answers for the right node. */
 const RUN_ID = `
@@ -47,10 +50,15 @@ export interface RedisMarksOptions {
 export function createRedisMarks(options: RedisMarksOptions): MarkStore & { close(): void } {
   const { connection, prefix, log } = options;
   const watch = watchReturns(options, () => connection.eval(RUN_ID, 1, `${prefix}:marks`));
-  const move = (stream: MarkName, from: Mark | null, to: Mark, jobs: readonly string[]): Promise<unknown> => {
+  const moveMark = (
+    stream: MarkName,
+    from: Mark | null,
+    to: Mark,
+    jobs: readonly string[],
+  ): Promise<unknown> => {
     const keys = [keyOf(prefix, stream), ...jobs.map((id) => `${prefix}:${options.queue}:${id}`)];
     const args = [from === null ? '' : textOf(from), textOf(to), stream.clusterId, String(to.epoch)];
-    return connection.eval(MOVE, keys.length, ...keys, fieldOf(stream), ...args);
+    return runMove(connection, keys.length, [...keys, fieldOf(stream), ...args]);
   };
 
   return {
@@ -63,10 +71,10 @@ export function createRedisMarks(options: RedisMarksOptions): MarkStore & { clos
       return epoch == null || clusterId == null ? null : { epoch: Number(epoch), clusterId };
     },
     async move(stream, from, to) {
-      return (await move(stream, from, to, [])) === 1;
+      return (await moveMark(stream, from, to, [])) === 1;
     },
     async moveBehind(stream, from, to, jobs) {
-      const reply = await move(stream, from, to, jobs);
+      const reply = await moveMark(stream, from, to, jobs);
       return reply === 1 ? 'moved' : reply === 0 ? 'elsewhere' : 'early';
     },
     onReturn: (listener) => watch.onReturn(listener),

@@ -105,14 +105,18 @@ function localProblem(
   return isExcused ? '' : `${served}; Redis has ${fence?.kind === 'live' ? '' : 'the deletion of '}${newest}`;
 }
 
-/** Whether an execution of this instance ended with this version in Redis, so that its own local tier has no excuse. */
-function hasWritten({ audit }: History, instance: string, key: string, version: string): boolean {
+/**
+ * Whether an execution of this instance ended with this version in Redis, so that its own local tier has no excuse. What a
+ * rollback of Redis took back afterwards does not count: the instance may have read an older version since.
+ */
+function hasWritten({ audit, repairs }: History, instance: string, key: string, version: string): boolean {
   return audit.some(
     (record) =>
       record.worker === instance &&
       record.key === key &&
       record.version === version &&
-      (record.state === 'redisCached' || record.state === 'evicted'),
+      (record.state === 'redisCached' || record.state === 'evicted') &&
+      !repairs.some(({ fromMs }) => fromMs >= record.endedMs),
   );
 }
 

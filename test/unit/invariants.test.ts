@@ -236,6 +236,8 @@ describe('invariant 3: the tiers equal the newest version', () => {
     const within = { ...settled, audit: [ended(1, 'redisCached'), wrote], localTiers: 'withinTtl' as const };
     expectBroken({ ...within, redis, local: [behind] });
     expectBroken({ ...within, redis, local: [{ ...behind, instance: 'a' }] }, 'newest');
+    const repairs = [{ fromMs: wrote.endedMs + 1, toMs: wrote.endedMs + 2, why: 'Redis rolled back' }];
+    expectBroken({ ...within, repairs, redis, local: [{ ...behind, instance: 'a' }] });
     expectBroken(
       {
         ...settled,
