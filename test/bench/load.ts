@@ -83,7 +83,21 @@ function loadOf(
 function productText(id: number, version: number): string {
   const head = `{"serviceId":"productInfoService","id":${id},"name":"iphone7","price":5599,"pictureList":"a.jpg,b.jpg","specification":"`;
   const tail = `","service":"one year","color":"red,white,black","size":"5.5","shopId":300,"modifiedTime":${version}}`;
-  return `${head}${'x'.repeat(Math.max(0, MESSAGE_BYTES - head.length - tail.length))}${tail}`;
+  return `${head}${words((mix(id) ^ version) >>> 0, MESSAGE_BYTES - head.length - tail.length)}${tail}`;
+}
+
+const WORDS =
+  'aluminium battery bright camera case charger classic colour cover display dual edition fast frame glass grip light lens limited matt memory metal micro modern night original panel premium ring scratch screen sensor silver slim smart soft sound speaker steel strap strong thin touch travel ultra video warm water wide wireless'.split(
+    ' ',
+  );
+
+/** Text of exactly this length that differs from message to message, as specifications do: a repeated letter would pack to nothing. */
+function words(seed: number, length: number): string {
+  let text = '';
+  for (let turn = seed; text.length < length; turn = mix(turn + 0x9e3779b9)) {
+    text += `${WORDS[turn % WORDS.length] ?? ''} `;
+  }
+  return text.slice(0, Math.max(0, length));
 }
 
 /** MurmurHash3's finaliser: neighbouring integers come out far apart. */
