@@ -1,17 +1,9 @@
-import type { RedisClient } from '../adapters/redis-connection.ts';
-import { createRedisMarks } from '../adapters/redis-mark.ts';
-import { QUEUE, queuePrefix } from '../app/parts.ts';
-import type { Config } from '../config/schema.ts';
-import { systemClock } from '../core/clock.ts';
-import { createBackPressure, queueGauges } from '../ingest/back-pressure.ts';
 import type { Run } from './command.ts';
-import { createFileIngest, type FileIngest } from './file-ingest.ts';
 import { openInput } from './input.ts';
+import { openFileIngest } from './open-file-ingest.ts';
 import { EXIT, print, say } from './output.ts';
 import { createProgress } from './progress.ts';
-import { openQueue } from './queue-access.ts';
 import { loadSettings } from './settings.ts';
-import { silentLog } from './silent-log.ts';
 import { withRedis } from '../app/with-redis.ts';
 
 /** `cachewright ingest`: puts the lines of a file into the queue, each once. An interrupt leaves it ready to be resumed. */
@@ -24,7 +16,7 @@ export const ingestCommand: Run<{ readonly again: boolean }> = async (options, [
   const progress = createProgress(options.quiet);
   try {
     return await withRedis(config.redis.url, config.redis.commandTimeoutMs, async (redis) => {
-      const { ingest, close } = assemble(config, redis);
+      const { ingest, close } = openFileIngest(config, redis);
       try {
         const report = await ingest(input, {
           again: options.again,
@@ -52,38 +44,3 @@ export const ingestCommand: Run<{ readonly again: boolean }> = async (options, [
     await input.close();
   }
 };
-
-function assemble(config: Config, redis: RedisClient): { ingest: FileIngest; close(): Promise<void> } {
-  const clock = systemClock();
-  const { highWaterJobs, lowWaterJobs, highWaterBytes, lowWaterBytes } = config.queue;
-  const { queue, submit, limits } = openQueue(config, redis);
-  const marks = createRedisMarks({
-    connection: redis,
-    prefix: queuePrefix(config),
-    queue: QUEUE,
-    log: silentLog,
-  });
-  const ingest = createFileIngest({
-    marks,
-    submit,
-    backPressure: createBackPressure({
-      gauges: queueGauges(queue, {
-        highJobs: highWaterJobs,
-        lowJobs: lowWaterJobs,
-        highBytes: highWaterBytes,
-        lowBytes: lowWaterBytes,
-      }),
-      clock,
-      log: silentLog,
-    }),
-    limits,
-    clock,
-  });
-  return {
-    ingest,
-    async close() {
-      marks.close();
-      await queue.close();
-    },
-  };
-}

@@ -1,24 +1,17 @@
 import { idsOfQuery } from '../adapters/postgres-ids.ts';
-import type { RedisClient } from '../adapters/redis-connection.ts';
-import { createRedisMarks } from '../adapters/redis-mark.ts';
-import { QUEUE, queuePrefix } from '../app/parts.ts';
 import { withRedis } from '../app/with-redis.ts';
 import type { Config } from '../config/schema.ts';
-import { systemClock } from '../core/clock.ts';
 import { fail } from '../core/errors.ts';
 import type { Clock } from '../core/ports.ts';
 import { refuseUnreadable } from '../ingest/admin.ts';
-import { createBackPressure, queueGauges } from '../ingest/back-pressure.ts';
 import type { Submit } from '../ingest/submit.ts';
 import { adminService } from './admin.ts';
 import type { Run } from './command.ts';
-import { createFileIngest, type FileIngest } from './file-ingest.ts';
 import { idsOfFile, openIds } from './ids-input.ts';
+import { openFileIngest } from './open-file-ingest.ts';
 import { EXIT, print, say } from './output.ts';
 import { createProgress } from './progress.ts';
-import { openQueue } from './queue-access.ts';
 import { loadSettings } from './settings.ts';
-import { silentLog } from './silent-log.ts';
 
 interface WarmOptions {
   readonly ids?: string;
@@ -43,7 +36,12 @@ export const warmCommand: Run<WarmOptions> = async (options, [service = '']) => 
   const progress = createProgress(options.quiet);
   try {
     return await withRedis(config.redis.url, config.redis.commandTimeoutMs, async (redis) => {
-      const { ingest, close } = assemble(config, redis, options.perSecond, interrupt.signal);
+      const { ingest, close } = openFileIngest(config, redis, {
+        maxMessages: Math.min(MAX_MESSAGES, options.perSecond),
+        // Half of what one worker has in hand: whatever is live finds a free place.
+        jobs: { high: Math.max(2, Math.floor(config.queue.concurrency / 2)), low: 1 },
+        paced: (submit, clock) => paced(submit, options.perSecond, clock, interrupt.signal),
+      });
       try {
         const report = await ingest(input, {
           again: options.again,
@@ -78,47 +76,6 @@ function idsOf(config: Config, service: string, { ids, query = '' }: WarmOptions
   throw fail('E_USAGE', {
     reason: `--query asks the database of the service, and ${service} has a source of type "${source?.type}"; give --ids.`,
   });
-}
-
-function assemble(
-  config: Config,
-  redis: RedisClient,
-  perSecond: number,
-  signal: AbortSignal,
-): { ingest: FileIngest; close(): Promise<void> } {
-  const clock = systemClock();
-  const { queue, submit, limits } = openQueue(config, redis, Math.min(MAX_MESSAGES, perSecond));
-  const marks = createRedisMarks({
-    connection: redis,
-    prefix: queuePrefix(config),
-    queue: QUEUE,
-    log: silentLog,
-  });
-  const { concurrency, highWaterBytes, lowWaterBytes } = config.queue;
-  const ingest = createFileIngest({
-    marks,
-    submit: paced(submit, perSecond, clock, signal),
-    // Half of what one worker has in hand: whatever is live finds a free place.
-    backPressure: createBackPressure({
-      gauges: queueGauges(queue, {
-        highJobs: Math.max(2, Math.floor(concurrency / 2)),
-        lowJobs: 1,
-        highBytes: highWaterBytes,
-        lowBytes: lowWaterBytes,
-      }),
-      clock,
-      log: silentLog,
-    }),
-    limits,
-    clock,
-  });
-  return {
-    ingest,
-    async close() {
-      marks.close();
-      await queue.close();
-    },
-  };
 }
 
 /** Lets so many messages a second pass; what is in time after a pause does not catch up. */
