@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { svgChart } from './chart.ts';
 import { createLab, type Mode } from './lab.ts';
+import { buildProduct } from './product.ts';
 import { type BenchResult, textReport } from './report.ts';
 import { failedScenario, runScenario, type Scenario, type ScenarioResult } from './scenario.ts';
 import { SCENARIOS } from './scenarios/index.ts';
@@ -42,6 +43,7 @@ async function main(): Promise<number> {
   if (chosen === undefined) return 2;
   const mode: Mode = options.full ? 'full' : options.quick ? 'quick' : 'default';
   const earlier = options.compare === undefined ? undefined : readResult(options.compare);
+  buildProduct();
   const surroundings = lookAround();
   const lab = createLab(mode, Math.max(1, Number.parseInt(options.runs, 10) || 3));
   const scenarios: ScenarioResult[] = [];
