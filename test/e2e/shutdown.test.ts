@@ -126,5 +126,15 @@ describeWith(
       await kafka.stop();
       await expectEnd(service);
     });
+
+    it.concurrent('while the brokers hang', async () => {
+      const kafka = await startKafka({ mode: 'kraft', brokers: 1 });
+      open.push(() => kafka.stop());
+      await kafka.createTopic('hanging');
+      const { service } = await begin({ kafka: { brokers: [...kafka.brokers], topics: ['hanging'] } });
+      kafka.pauseBroker(0);
+      await expectEnd(service);
+      kafka.resumeBroker(0);
+    });
   },
 );
