@@ -15,6 +15,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { provide } from '../support/needs.ts';
 import { svgChart } from './chart.ts';
 import { createLab, type Mode } from './lab.ts';
 import { buildProduct } from './product.ts';
@@ -43,6 +44,11 @@ async function main(): Promise<number> {
   if (chosen === undefined) return 2;
   const mode: Mode = options.full ? 'full' : options.quick ? 'quick' : 'default';
   const earlier = options.compare === undefined ? undefined : readResult(options.compare);
+  const lack = provide(['redis', 'kafka']);
+  if (lack !== '') {
+    console.error(lack);
+    return 2;
+  }
   buildProduct();
   const surroundings = lookAround();
   const lab = createLab(mode, Math.max(1, Number.parseInt(options.runs, 10) || 3));

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { patchIdleKafka } from '../../src/adapters/kafka-idle-patch.ts';
+import { provide } from '../support/needs.ts';
 import { type KafkaCluster, startKafka } from '../support/servers/kafka.ts';
 import { sweepLeftovers } from '../support/servers/leftovers.ts';
 import { FAULTS, faultNamed } from './faults/index.ts';
@@ -50,6 +51,11 @@ async function main(): Promise<number> {
   const runs = Number(options.runs ?? faults.length);
   if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(runs) || runs < 1) {
     console.error('--seed and --runs are whole numbers');
+    return 2;
+  }
+  const lack = provide(['redis', 'kafka']);
+  if (lack !== '') {
+    console.error(lack);
     return 2;
   }
   sweepLeftovers();

@@ -1,5 +1,5 @@
 import { beforeAll, describe } from 'vitest';
-import { type DebianPackage, installCommand, missingOf } from './servers/debian.ts';
+import { type DebianPackage, ensure, installCommand, missingOf } from './servers/debian.ts';
 import { hasKafkaJars, type KafkaVersion } from './servers/kafka-jars.ts';
 
 /** What a suite cannot do without. `kafka` is KRaft, `zookeeper` a Kafka of the last line that runs with ZooKeeper. */
@@ -14,6 +14,14 @@ export function isStrict(): boolean {
 /** The Debian packages that are missing for these needs. */
 export function missingFor(needs: readonly Need[]): DebianPackage[] {
   return missingOf([...new Set(needs.flatMap((need) => PACKAGES[need]()))]);
+}
+
+/** Installs what these needs lack, where this machine lets us; returns what is to be typed for the rest, '' when nothing is. */
+export function provide(needs: readonly Need[]): string {
+  const missing = ensure(missingFor(needs));
+  return missing.length === 0
+    ? ''
+    : `${missing.join(', ')} cannot be installed from here. As root: ${installCommand(missing)}`;
 }
 
 /**
