@@ -1,4 +1,4 @@
-import { createRedisTier } from '../adapters/redis-tier.ts';
+import { createRedisTierView } from '../adapters/redis-tier.ts';
 import type { Config } from '../config/schema.ts';
 import { fail } from '../core/errors.ts';
 import { decodeFence } from '../core/fence.ts';
@@ -60,7 +60,7 @@ async function foundInRedis({ redis: at, services }: Config, service: string, id
   if (configured === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
   const key = compileKeyTemplate(configured.key)(id);
   const [stored] = await withRedis(at.cache.url, at.commandTimeoutMs, (redis) =>
-    createRedisTier({ redis }).read([key]),
+    createRedisTierView(redis).read([key]),
   );
   if (stored === undefined || stored === null) throw fail('E_NOT_FOUND', { what: `${service} ${id}` });
   const version = stored.fence === null ? null : (decodeFence(stored.fence)?.version ?? null);

@@ -191,7 +191,7 @@ async function costOfLog(server: BenchRedis): Promise<number> {
   await waitForRedis(redis, { what: 'Redis', timeoutMs: 20_000 });
   const tiers = {
     with: createRedisTier({ redis, log: { writer: 'bench', maxKeys: 500_000 } }),
-    without: createRedisTier({ redis }),
+    without: createRedisTier({ redis, log: undefined }),
   };
   const spentUs = { with: [] as number[], without: [] as number[] };
   const onCpuUs = (): number =>

@@ -42,7 +42,7 @@ export const reads: Scenario = {
 };
 
 async function fill({ client }: BenchRedis): Promise<void> {
-  const tier = createRedisTier({ redis: client });
+  const tier = createRedisTier({ redis: client, log: undefined });
   for (let from = 0; from < KEYS; from += 1_000) {
     const writes = Array.from({ length: 1_000 }, (_, index) => {
       const id = from + index;
