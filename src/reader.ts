@@ -68,6 +68,11 @@ export interface CacheReader {
   get(service: string, id: string | number | bigint): Promise<CachedRecord | undefined>;
   /** Many at once, in the order of the ids. @throws what the first of them failed with */
   getMany(service: string, ids: readonly (string | number | bigint)[]): Promise<(CachedRecord | undefined)[]>;
+  /**
+   * Whether nothing was heard of the changes of others for `local.blindMs`, or not yet: until they are heard of, the local
+   * tier is not served as fresh, and absences are not remembered. A record says by itself whether it was read so.
+   */
+  isBlind(): boolean;
   close(): Promise<void>;
 }
 
@@ -165,6 +170,7 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
       if (isConnecting) await connected;
       return cachedRecordsOf(await reader.getMany(found, ids.map(String)));
     },
+    isBlind: () => coherence.state() === 'blind',
     async close() {
       reader.close();
       await coherence.close();
