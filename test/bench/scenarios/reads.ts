@@ -22,7 +22,7 @@ export const reads: Scenario = {
   bars: [
     { subject: 'get', metric: 'records', atLeast: 200_000 },
     { subject: 'getMany(100)', metric: 'records', atLeast: 1_000_000 },
-    { subject: 'http', metric: 'requests', atLeast: 10_000 },
+    { subject: 'http', metric: 'requests', atLeast: 20_000 },
     { subject: 'http', metric: 'p99', atMost: 5 },
   ],
   async prepare(lab) {
