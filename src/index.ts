@@ -89,6 +89,11 @@ export interface Cachewright {
   get(service: string, id: string | number | bigint): Promise<CachedRecord | undefined>;
   /** Many at once, in the order of the ids. @throws what the first of them failed with */
   getMany(service: string, ids: readonly (string | number | bigint)[]): Promise<(CachedRecord | undefined)[]>;
+  /**
+   * Whether nothing was heard of the changes of other instances for `local.blindMs`: until they are heard of, the local tier
+   * is not served as fresh. A record says by itself whether it was read so. @throws `E_NOT_RUNNING`
+   */
+  isBlind(): boolean;
   /** Listens, also before `start()`; a listener must not throw. Returns how to stop. */
   on<Name extends keyof CachewrightEvents>(
     event: Name,
@@ -183,6 +188,10 @@ class Embedded implements Cachewright {
   ): Promise<(CachedRecord | undefined)[]> {
     const { services, reader } = this.#running('getMany');
     return cachedRecordsOf(await reader.getMany(knownService(services, service), ids.map(String)));
+  }
+
+  isBlind(): boolean {
+    return this.#running('isBlind').coherence.state() === 'blind';
   }
 
   on<Name extends keyof CachewrightEvents>(

@@ -9,6 +9,7 @@ import { connectRedis, describeRedis, waitForRedis } from './adapters/redis-conn
 import { createRedisInvalidationLog } from './adapters/redis-invalidation-log.ts';
 import { createRedisLeases } from './adapters/redis-leases.ts';
 import { createRedisTier } from './adapters/redis-tier.ts';
+import { connectFollower } from './app/connect-follower.ts';
 import { compileFollowRules, compileServices } from './app/services.ts';
 import { environmentOfReferences } from './config/environment.ts';
 import { resolveConfig } from './config/resolve.ts';
@@ -19,7 +20,7 @@ import type { Log } from './core/ports.ts';
 import type { Service } from './core/service.ts';
 import { type CachedRecord, cachedRecordOf, cachedRecordsOf } from './read/cached-record.ts';
 import { createCoherentLocalTier } from './read/coherent-local-tier.ts';
-import { BEAT_MS, createFollower } from './read/coherence.ts';
+import { createFollower } from './read/coherence.ts';
 import { createGenerations } from './read/generations.ts';
 import { createReader } from './read/reader.ts';
 
@@ -68,6 +69,11 @@ export interface CacheReader {
   get(service: string, id: string | number | bigint): Promise<CachedRecord | undefined>;
   /** Many at once, in the order of the ids. @throws what the first of them failed with */
   getMany(service: string, ids: readonly (string | number | bigint)[]): Promise<(CachedRecord | undefined)[]>;
+  /**
+   * Whether nothing was heard of the changes of others for `local.blindMs`, or not yet: until they are heard of, the local
+   * tier is not served as fresh, and absences are not remembered. A record says by itself whether it was read so.
+   */
+  isBlind(): boolean;
   close(): Promise<void>;
 }
 
@@ -105,12 +111,11 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
   const redisTier = createRedisTier({ redis, log: logWriter });
   const coherence = createFollower({
     log: createRedisInvalidationLog(
-      connectRedis({
+      connectFollower({
         url: settings.cache.url,
         name: 'cachewright-reader-follower',
         connectTimeoutMs: CONNECT_TIMEOUT_MS,
-        // It waits in Redis for what changes.
-        commandTimeoutMs: settings.commandTimeoutMs + BEAT_MS,
+        commandTimeoutMs: settings.commandTimeoutMs,
         onError: () => undefined,
       }),
       logWriter,
@@ -165,6 +170,7 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
       if (isConnecting) await connected;
       return cachedRecordsOf(await reader.getMany(found, ids.map(String)));
     },
+    isBlind: () => coherence.state() === 'blind',
     async close() {
       reader.close();
       await coherence.close();

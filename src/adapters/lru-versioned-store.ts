@@ -28,7 +28,7 @@ export interface VersionedStore {
   readonly overtake: LocalTier['overtake'];
   readonly evict: LocalTier['evict'];
   readonly fill: (entry: LocalEntry) => void;
-  readonly readable: (key: string) => LocalEntry | undefined;
+  readonly readable: (key: string, nowMs: number) => LocalEntry | undefined;
   readonly peek: (key: string) => LocalEntry | undefined;
   readonly clear: () => void;
   readonly size: LocalTier['size'];
@@ -90,16 +90,16 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
       const slot = at(entry.key);
       put(entry.key, { entry: newest(slot, entry, clock), deleted: slot.deleted });
     },
-    readable(key) {
+    readable(key, nowMs) {
       const slot = slots.get(key);
       if (slot?.entry === undefined) return undefined;
-      if (isKept(slot.entry, clock)) return slot.entry;
+      if (isKept(slot.entry, nowMs)) return slot.entry;
       put(key, { entry: undefined, deleted: slot.deleted });
       return undefined;
     },
     peek(key) {
       const entry = slots.peek(key)?.entry;
-      return entry !== undefined && isKept(entry, clock) ? entry : undefined;
+      return entry !== undefined && isKept(entry, clock.now()) ? entry : undefined;
     },
     clear() {
       slots.clear();
@@ -215,8 +215,8 @@ function laterDelete(known: Deleted | undefined, version: Version | null, clock:
   return { version: isHigher ? version : known.version, untilMs: clock.now() + MEMORY_MS };
 }
 
-function isKept({ storedMs, ttlMs, keepMs = 0 }: LocalEntry, clock: Clock): boolean {
-  return storedMs + ttlMs + keepMs > clock.now();
+function isKept({ storedMs, ttlMs, keepMs = 0 }: LocalEntry, nowMs: number): boolean {
+  return storedMs + ttlMs + keepMs > nowMs;
 }
 
 function isSame(a: Version, b: Version): boolean {

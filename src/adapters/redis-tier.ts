@@ -7,7 +7,7 @@ import { type RedisClient, redisReason } from './redis-connection.ts';
 import { compileScript } from './redis-script.ts';
 import { fail } from '../core/errors.ts';
 import { fenceKeyOf } from '../core/fence.ts';
-import type { RedisTier, StoredRecord, TierResult, TierWrite } from '../core/ports.ts';
+import type { RedisTier, RedisTierView, StoredRecord, TierResult, TierWrite } from '../core/ports.ts';
 
 /** Keys of one script call: 1,000 keep the server busy for about 4 ms, and Lua unpacks at most 8,000 values. */
 const MAX_KEYS_PER_CALL = 1_000;
@@ -19,22 +19,17 @@ const decide = compileScript(FENCE_SCRIPT);
  *   On Redis Cluster every key is a call of its own, sent without waiting for the one before.
  * @param log announces what is written, with the write itself. On Redis Cluster the log has a slot of its own: it is told
  *   when the writes are done, and before they are said to be, so that whoever repeats them after a crash tells it.
- *   Left out for a tier that only reads.
+ *   undefined: nothing is announced, which is right only where no local tier is, as in a measurement of the fence alone.
  */
-export function createRedisTier({ redis, log }: { redis: RedisClient; log?: LogWriter }): RedisTier {
+export function createRedisTier({
+  redis,
+  log,
+}: {
+  readonly redis: RedisClient;
+  readonly log: LogWriter | undefined;
+}): RedisTier {
   const isCluster = redis instanceof Cluster;
-  const groupSize = isCluster ? 1 : MAX_KEYS_PER_CALL;
   const logInScript = isCluster ? undefined : log;
-
-  async function inGroups<Item, Result>(
-    items: readonly Item[],
-    call: (group: readonly Item[]) => Promise<Result[]>,
-  ): Promise<Result[]> {
-    if (items.length <= groupSize) return items.length === 0 ? [] : call(items);
-    const groups: Promise<Result[]>[] = [];
-    for (let at = 0; at < items.length; at += groupSize) groups.push(call(items.slice(at, at + groupSize)));
-    return (await Promise.all(groups)).flat();
-  }
 
   async function writeGroup(writes: readonly TierWrite[]): Promise<TierResult[]> {
     const args = argumentsOf(writes, logInScript);
@@ -48,7 +43,7 @@ export function createRedisTier({ redis, log }: { redis: RedisClient; log?: LogW
 
   /** A write that could not be announced has failed: repeated, it is the same, and announced then. */
   async function writeAndTell(writes: readonly TierWrite[], to: LogWriter): Promise<TierResult[]> {
-    const results = await inGroups(writes, writeGroup);
+    const results = await inGroups(writes, groupSizeOf(redis), writeGroup);
     const changed = writes.filter((_, index) => isChange(results[index]));
     if (changed.length === 0) return results;
     try {
@@ -65,6 +60,25 @@ export function createRedisTier({ redis, log }: { redis: RedisClient; log?: LogW
     }
   }
 
+  return {
+    ...createRedisTierView(redis),
+    write: (writes) =>
+      isCluster && log !== undefined
+        ? writeAndTell(writes, log)
+        : inGroups(writes, groupSizeOf(redis), writeGroup),
+    async fillUnversioned(key, text, ttlMs) {
+      const lifeMs = String(Math.max(1, Math.round(ttlMs)));
+      const done = redis.eval(UNVERSIONED_SCRIPT, 2, key, fenceKeyOf(key), text, lifeMs);
+      return (await orUnavailable(done)) === 1;
+    },
+    async close() {},
+  };
+}
+
+/** The tier for those who only look. What writes has to announce it, and is made by {@link createRedisTier}. */
+export function createRedisTierView(redis: RedisClient): RedisTierView {
+  const size = groupSizeOf(redis);
+
   async function readGroup(keys: readonly string[]): Promise<(StoredRecord | null)[]> {
     const [texts, ...lives] = await Promise.all([
       redis.mget([...keys, ...keys.map(fenceKeyOf)]),
@@ -80,17 +94,24 @@ export function createRedisTier({ redis, log }: { redis: RedisClient; log?: LogW
   }
 
   return {
-    fences: (keys) => inGroups(keys, (group) => orUnavailable(redis.mget(group.map(fenceKeyOf)))),
-    write: (writes) =>
-      isCluster && log !== undefined ? writeAndTell(writes, log) : inGroups(writes, writeGroup),
-    read: (keys) => inGroups(keys, (group) => orUnavailable(readGroup(group))),
-    async fillUnversioned(key, text, ttlMs) {
-      const lifeMs = String(Math.max(1, Math.round(ttlMs)));
-      const done = redis.eval(UNVERSIONED_SCRIPT, 2, key, fenceKeyOf(key), text, lifeMs);
-      return (await orUnavailable(done)) === 1;
-    },
-    async close() {},
+    fences: (keys) => inGroups(keys, size, (group) => orUnavailable(redis.mget(group.map(fenceKeyOf)))),
+    read: (keys) => inGroups(keys, size, (group) => orUnavailable(readGroup(group))),
   };
+}
+
+function groupSizeOf(redis: RedisClient): number {
+  return redis instanceof Cluster ? 1 : MAX_KEYS_PER_CALL;
+}
+
+async function inGroups<Item, Result>(
+  items: readonly Item[],
+  size: number,
+  call: (group: readonly Item[]) => Promise<Result[]>,
+): Promise<Result[]> {
+  if (items.length <= size) return items.length === 0 ? [] : call(items);
+  const groups: Promise<Result[]>[] = [];
+  for (let at = 0; at < items.length; at += size) groups.push(call(items.slice(at, at + size)));
+  return (await Promise.all(groups)).flat();
 }
 
 /** A value of unknown version gives way to whatever is there, a fence without a value too: that is a tombstone, or newer. */

@@ -3,13 +3,12 @@ import {
   connectRedisForWorker,
   describeRedis,
   type RedisClient,
-  type RedisOptions,
   waitForRedis,
 } from '../adapters/redis-connection.ts';
 import type { Config } from '../config/schema.ts';
 import { reasonOf } from '../core/errors.ts';
-import { BEAT_MS } from '../read/coherence.ts';
 import type { Clock, Log } from '../core/ports.ts';
+import { connectFollower } from './connect-follower.ts';
 
 /** The connections of a process; one per way of using Redis. */
 export interface Connections {
@@ -30,24 +29,16 @@ export interface Connections {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const MAX_WAIT_MS = 10_000;
-/** The follower finds a Redis that is back sooner than the others: the local tier waits for it. */
-const FOLLOWER_RECONNECT_MS = 500;
 
 export function openConnections(config: Config, instance: string, clock: Clock, log: Log): Connections {
   const { url, cache, commandTimeoutMs } = config.redis;
-  const open = (
-    connect: typeof connectRedis,
-    to: string,
-    role: string,
-    more: Partial<RedisOptions> = {},
-  ): RedisClient =>
+  const open = (connect: typeof connectRedis, to: string, role: string): RedisClient =>
     connect({
       url: to,
       name: `cachewright-${role}-${instance}`,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       commandTimeoutMs,
       onError: (reason) => log.debug({ role, reason }, 'Redis connection'),
-      ...more,
     });
   let isClosing = false;
   /** Says once that a Redis is lost, and once that it is back. */
@@ -68,10 +59,7 @@ export function openConnections(config: Config, instance: string, clock: Clock, 
   const blocking = open(connectRedisForWorker, url, 'worker');
   const isOneRedis = cache.url === url;
   const cacheRedis = open(connectRedis, cache.url, 'cache');
-  const follower = open(connectRedis, cache.url, 'follower', {
-    commandTimeoutMs: commandTimeoutMs + BEAT_MS,
-    maxReconnectMs: FOLLOWER_RECONNECT_MS,
-  });
+  const follower = open(connectFollower, cache.url, 'follower');
   const named = [
     { redis: queue, what: `${isOneRedis ? '' : 'queue '}${describeRedis(url)}` },
     ...(isOneRedis ? [] : [{ redis: cacheRedis, what: `cache ${describeRedis(cache.url)}` }]),

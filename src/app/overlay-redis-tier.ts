@@ -1,12 +1,12 @@
 import { createMemoryRedisTier } from '../adapters/memory-tiers.ts';
 import { fenceKeyOf } from '../core/fence.ts';
-import type { Clock, RedisTier } from '../core/ports.ts';
+import type { Clock, RedisTier, RedisTierView } from '../core/ports.ts';
 
 /**
  * The Redis tier as it would become: each key is read from the real one when it is first asked for, every write goes to
  * the in-memory tier, which passes the same contract suite. So later writes meet earlier ones, and nothing is written.
  */
-export function createOverlayRedisTier(real: RedisTier, clock: Clock): RedisTier {
+export function createOverlayRedisTier(real: RedisTierView, clock: Clock): RedisTier {
   const memory = createMemoryRedisTier({ clock });
   const known = new Set<string>();
 

@@ -1,7 +1,7 @@
 import type { Chart } from '../../machines/compile.ts';
 import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
 import { type Forecast, letterId } from '../core/dead-letter.ts';
-import type { Clock, DeadLetter, Log, RedisTier, StoredLetter } from '../core/ports.ts';
+import type { Clock, DeadLetter, Log, RedisTierView, StoredLetter } from '../core/ports.ts';
 import { Run } from '../core/run.ts';
 import type { Service, TopicMapping } from '../core/service.ts';
 import { Trail } from '../core/trail.ts';
@@ -24,7 +24,8 @@ export interface RehearsalSettings {
   readonly services: ReadonlyMap<string, Service>;
   readonly mappingOf: (stream: string) => TopicMapping;
   readonly limits: { readonly maxMessageBytes: number; readonly maxDepth: number };
-  readonly redisTier: RedisTier;
+  /** Nothing is written: what a redrive would write stays in memory. */
+  readonly redisTier: RedisTierView;
   readonly effectTimeoutMs: number;
   readonly clock: Clock;
   readonly log: Log;

@@ -44,6 +44,7 @@ export function createView(
       return { live: healthy, reason };
     },
     missing: async () => state.missing(),
+    isBlind: () => parts.coherence.state() === 'blind',
     async get(service, id) {
       const record = await reader.get(known(service), id);
       return record === undefined ? undefined : viewOf(record);
@@ -97,9 +98,10 @@ export function createView(
   };
 }
 
-function viewOf({ text, version, tier, ageMs, entry }: ReadRecord): RecordView {
+function viewOf({ text, version, tier, ageMs, isBlind, entry }: ReadRecord): RecordView {
   return {
     text,
+    isBlind,
     version: version === undefined ? '' : formatVersion(version),
     tier,
     ageMs,

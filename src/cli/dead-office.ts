@@ -1,6 +1,6 @@
 import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
 import { createChunkQueue } from '../adapters/bullmq-queue.ts';
-import { createRedisTier } from '../adapters/redis-tier.ts';
+import { createRedisTierView } from '../adapters/redis-tier.ts';
 import { openDeadLetterOffice } from '../app/dead-letter-office.ts';
 import { QUEUE, queuePrefix } from '../app/parts.ts';
 import { compileMappings, compileServices } from '../app/services.ts';
@@ -47,7 +47,7 @@ export async function openOffice<Result>(
           maxChunkMessages: settings.maxChunkMessages,
           maxChunkBytes: settings.maxChunkBytes,
         },
-        redisTier: createRedisTier({ redis: cache }),
+        redisTier: createRedisTierView(cache),
         effectTimeoutMs: config.worker.effectTimeoutMs,
         redis,
         prefix,

@@ -1,8 +1,8 @@
 import { userInfo } from 'node:os';
-import { createInterface } from 'node:readline/promises';
 import type { DeadLetterOffice, LetterSelection } from '../core/dead-letter.ts';
 import { fail } from '../core/errors.ts';
 import type { GlobalOptions, Run } from './command.ts';
+import { isConfirmed, isTerminal } from './confirm.ts';
 import type { ActionFlags, SelectionFlags } from './dead-commands.ts';
 import {
   describeDiscard,
@@ -14,7 +14,7 @@ import {
   wouldDie,
 } from './dead-text.ts';
 import { openOffice } from './dead-office.ts';
-import { EXIT, print, say, yellow } from './output.ts';
+import { EXIT, print, say } from './output.ts';
 import { createProgress } from './progress.ts';
 
 /** `cachewright dead list`: groups on top, the oldest letters below. */
@@ -150,18 +150,15 @@ async function confirm(
   options: ActionFlags & GlobalOptions,
   verb: string,
 ): Promise<number> {
-  const isTerminal = process.stdin.isTTY === true && process.stderr.isTTY === true;
-  if (!options.yes && !isTerminal)
+  if (!options.yes && !isTerminal())
     throw fail('E_USAGE', { reason: 'Nobody can be asked here: give --yes, or --dry-run to see first.' });
   const list = await office.list(selection, 0);
   if (list.total === 0) throw nothingSelected();
   if (options.yes) return list.total;
   say(describeGroups(list));
-  const asking = createInterface({ input: process.stdin, output: process.stderr });
   const count = Math.min(list.total, options.limit);
-  const answer = await asking.question(yellow(`${verb} ${count} dead letter(s)? [y/N] `));
-  asking.close();
-  if (!/^y(es)?$/i.test(answer.trim())) throw fail('E_USAGE', { reason: 'Nothing was done.' });
+  if (!(await isConfirmed(`${verb} ${count} dead letter(s)?`)))
+    throw fail('E_USAGE', { reason: 'Nothing was done.' });
   return list.total;
 }
 

@@ -1,6 +1,6 @@
 import { createMemoryRedisTier } from '../adapters/memory-tiers.ts';
 import { decodeFence, fenceKeyOf } from '../core/fence.ts';
-import type { Clock, RedisTier, StoredRecord, TierResult, TierWrite } from '../core/ports.ts';
+import type { Clock, RedisTier, RedisTierView, StoredRecord, TierResult, TierWrite } from '../core/ports.ts';
 
 /** What the fence was asked, what it found, and what it would answer. */
 export interface Decision {
@@ -22,7 +22,11 @@ export interface DryRedisTier extends RedisTier {
  *
  * @param topic messages of this topic are judged as the next ones of their partition: they come after what is stored
  */
-export function createDryRedisTier(real: RedisTier, topic: string | undefined, clock: Clock): DryRedisTier {
+export function createDryRedisTier(
+  real: RedisTierView,
+  topic: string | undefined,
+  clock: Clock,
+): DryRedisTier {
   const decisions = new Map<string, Decision>();
 
   async function decide(given: TierWrite): Promise<TierResult> {
@@ -46,7 +50,7 @@ export function createDryRedisTier(real: RedisTier, topic: string | undefined, c
     read: (keys) => real.read(keys),
     write: (writes) => Promise.all(writes.map(decide)),
     fillUnversioned: async () => false,
-    close: () => real.close(),
+    close: async () => undefined,
   };
 }
 

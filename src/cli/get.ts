@@ -1,4 +1,4 @@
-import { createRedisTier } from '../adapters/redis-tier.ts';
+import { createRedisTierView } from '../adapters/redis-tier.ts';
 import type { Config } from '../config/schema.ts';
 import { fail } from '../core/errors.ts';
 import { decodeFence } from '../core/fence.ts';
@@ -21,6 +21,8 @@ interface Found {
   readonly ageSeconds: number | undefined;
   /** Who answered: an address, or `redis`. */
   readonly from: string;
+  /** The instance that answered has lost sight of the changes of others. */
+  readonly isBlind: boolean;
 }
 
 /** `cachewright get SERVICE ID`: the record on stdout, what is known about it on stderr. */
@@ -52,6 +54,7 @@ function foundByInstance(headers: Headers, text: string, from: string): Found {
     tier: headers.get('x-cache') ?? '',
     ageSeconds: age === null ? undefined : Number(age),
     from,
+    isBlind: headers.get('cache-status')?.includes('detail=blind') ?? false,
   };
 }
 
@@ -60,7 +63,7 @@ async function foundInRedis({ redis: at, services }: Config, service: string, id
   if (configured === undefined) throw fail('E_NOT_FOUND', { what: `service ${service}` });
   const key = compileKeyTemplate(configured.key)(id);
   const [stored] = await withRedis(at.cache.url, at.commandTimeoutMs, (redis) =>
-    createRedisTier({ redis }).read([key]),
+    createRedisTierView(redis).read([key]),
   );
   if (stored === undefined || stored === null) throw fail('E_NOT_FOUND', { what: `${service} ${id}` });
   const version = stored.fence === null ? null : (decodeFence(stored.fence)?.version ?? null);
@@ -70,19 +73,20 @@ async function foundInRedis({ redis: at, services }: Config, service: string, id
     tier: 'redis',
     ageSeconds: undefined,
     from: 'redis',
+    isBlind: false,
   };
 }
 
-function describe({ version, tier, ageSeconds, from }: Found): string {
+function describe({ version, tier, ageSeconds, from, isBlind }: Found): string {
   const parsed = parseVersion(version);
   const shown = parsed === null ? 'not known' : `${version} (${describeVersion(parsed)})`;
   const age = ageSeconds === undefined ? 'not known' : `${ageSeconds} s`;
-  return `version ${shown} · tier ${tier} · age ${age} · from ${from}`;
+  return `version ${shown} · tier ${tier} · age ${age} · from ${from}${isBlind ? ', which is blind to the changes of others' : ''}`;
 }
 
 /** The record's own text stands in it unchanged, so that no number is altered. */
-function jsonOf(service: string, id: string, { text, ...found }: Found): string {
-  const fields = { service, id, ...found, ageSeconds: found.ageSeconds ?? null };
+function jsonOf(service: string, id: string, { text, isBlind, ...found }: Found): string {
+  const fields = { service, id, ...found, blind: isBlind, ageSeconds: found.ageSeconds ?? null };
   return `${JSON.stringify(fields).slice(0, -1)},"value":${isJson(text) ? text : JSON.stringify(text)}}`;
 }
 

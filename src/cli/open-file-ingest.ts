@@ -16,6 +16,8 @@ export interface FileIngestPace {
   readonly maxMessages?: number;
   /** Jobs in the queue from which it waits, and at which it goes on. @defaultValue the queue's water marks */
   readonly jobs?: { readonly high: number; readonly low: number };
+  /** How long one look at the queue serves, milliseconds. */
+  readonly lookEveryMs?: number;
   /** Slows the way into the queue down. */
   readonly paced?: (submit: Submit, clock: Clock) => Submit;
 }
@@ -24,7 +26,7 @@ export interface FileIngestPace {
 export function openFileIngest(
   config: Config,
   redis: RedisClient,
-  { maxMessages, jobs, paced = (submit) => submit }: FileIngestPace = {},
+  { maxMessages, jobs, lookEveryMs, paced = (submit) => submit }: FileIngestPace = {},
 ): { ingest: FileIngest; close(): Promise<void> } {
   const clock = systemClock();
   const { highWaterJobs, lowWaterJobs, highWaterBytes, lowWaterBytes } = config.queue;
@@ -45,6 +47,7 @@ export function openFileIngest(
         highBytes: highWaterBytes,
         lowBytes: lowWaterBytes,
       }),
+      ...(lookEveryMs !== undefined && { everyMs: lookEveryMs }),
       clock,
       log: silentLog,
     }),

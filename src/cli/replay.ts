@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline/promises';
 import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
 import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import type { RedisClient } from '../adapters/redis-connection.ts';
@@ -14,6 +13,7 @@ import { fail, reasonOf } from '../core/errors.ts';
 import type { ReplayProgress } from '../ingest/replay.ts';
 import { lengthOf, type ReplayRange } from '../ingest/replay-plan.ts';
 import type { GlobalOptions, Run } from './command.ts';
+import { isConfirmed, isTerminal } from './confirm.ts';
 import { EXIT, print, say } from './output.ts';
 import { createProgress } from './progress.ts';
 import { offsetsIn, timeIn } from './replay-start.ts';
@@ -118,12 +118,9 @@ function tellPlan(
 
 async function isMeant({ yes }: GlobalOptions): Promise<boolean> {
   if (yes) return true;
-  if (!process.stdin.isTTY)
+  if (!isTerminal())
     throw fail('E_USAGE', { reason: 'Add --yes to enqueue them, or --dry-run to see the counts only.' });
-  const ask = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await ask.question('Enqueue them once more? [y/N] ');
-  ask.close();
-  return /^y(es)?$/i.test(answer.trim());
+  return isConfirmed('Enqueue them once more?');
 }
 
 async function run(

@@ -1,13 +1,13 @@
 import { changeMessage, compileChart } from '../../machines/index.ts';
 import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
 import { createMemoryRedisTier } from '../adapters/memory-tiers.ts';
-import { createRedisTier } from '../adapters/redis-tier.ts';
+import { createRedisTierView } from '../adapters/redis-tier.ts';
 import { compileMappings, compileServices } from '../app/services.ts';
 import type { Config } from '../config/schema.ts';
 import type { Message } from '../core/change.ts';
 import { systemClock } from '../core/clock.ts';
 import { CachewrightError } from '../core/errors.ts';
-import type { Clock, RedisTier } from '../core/ports.ts';
+import type { Clock, RedisTierView } from '../core/ports.ts';
 import { Run as MessageRun } from '../core/run.ts';
 import { Trail } from '../core/trail.ts';
 import { createEffects } from '../pipeline/effects.ts';
@@ -40,7 +40,7 @@ export const tryCommand: Run<TryOptions> = async (options, [text = '-']) => {
     value: text === '-' ? await messageFromStdin() : text,
     headers: [],
   };
-  const trial = async (tier: RedisTier): Promise<number> => {
+  const trial = async (tier: RedisTierView): Promise<number> => {
     const dry = createDryRedisTier(tier, topic, clock);
     const runs = await walk(config, message, topic, dry, clock);
     if (options.json) print(`{"runs":[${runs.map((run) => trialJson(run, dry)).join(',')}]}`);
@@ -50,7 +50,7 @@ export const tryCommand: Run<TryOptions> = async (options, [text = '-']) => {
   };
   const { cache, commandTimeoutMs } = config.redis;
   try {
-    return await withRedis(cache.url, commandTimeoutMs, (redis) => trial(createRedisTier({ redis })));
+    return await withRedis(cache.url, commandTimeoutMs, (redis) => trial(createRedisTierView(redis)));
   } catch (thrown) {
     if (!(thrown instanceof CachewrightError) || thrown.code !== 'E_UNREACHABLE') throw thrown;
     say(`${thrown.message} Judged as if it were empty.`);

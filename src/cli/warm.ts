@@ -1,16 +1,13 @@
 import { idsOfQuery } from '../adapters/postgres-ids.ts';
-import { withRedis } from '../app/with-redis.ts';
 import type { Config } from '../config/schema.ts';
 import { fail } from '../core/errors.ts';
-import type { Clock } from '../core/ports.ts';
 import { refuseUnreadable } from '../ingest/admin.ts';
-import type { Submit } from '../ingest/submit.ts';
 import { adminService } from './admin.ts';
 import type { Run } from './command.ts';
+import { handOver } from './hand-over.ts';
 import { idsOfFile, openIds } from './ids-input.ts';
-import { openFileIngest } from './open-file-ingest.ts';
-import { EXIT, print, say } from './output.ts';
-import { createProgress } from './progress.ts';
+import type { FileIngestPace } from './open-file-ingest.ts';
+import { paced } from './paced.ts';
 import { loadSettings } from './settings.ts';
 
 interface WarmOptions {
@@ -30,43 +27,25 @@ export const warmCommand: Run<WarmOptions> = async (options, [service = '']) => 
   const { config } = await loadSettings(options);
   refuseUnreadable(adminService(config, service));
   const input = await openIds(service, idsOf(config, service, options));
-  const interrupt = new AbortController();
-  const onSignal = (): void => interrupt.abort();
-  process.once('SIGINT', onSignal);
-  const progress = createProgress(options.quiet);
-  try {
-    return await withRedis(config.redis.url, config.redis.commandTimeoutMs, async (redis) => {
-      const { ingest, close } = openFileIngest(config, redis, {
-        maxMessages: Math.min(MAX_MESSAGES, options.perSecond),
-        // Half of what one worker has in hand: whatever is live finds a free place.
-        jobs: { high: Math.max(2, Math.floor(config.queue.concurrency / 2)), low: 1 },
-        paced: (submit, clock) => paced(submit, options.perSecond, clock, interrupt.signal),
-      });
-      try {
-        const report = await ingest(input, {
-          again: options.again,
-          signal: interrupt.signal,
-          onProgress: ({ bytes, messages, waitsFor }) =>
-            progress.show(bytes / Math.max(1, input.bytes), messages, waitsFor),
-          onWait: () => undefined,
-        });
-        progress.clear();
-        if (options.json) print(JSON.stringify({ ...report, stream: input.stream, ids: input.ids }));
-        else print(`${input.stream} ${report.messages} of ${input.ids} record(s) asked for`);
-        if (report.isResumed) say(`the first ${report.skippedTo} were asked for before`, options.quiet);
-        if (report.end === 'known') say('these ids were warmed before; --again repeats it', options.quiet);
-        if (report.end !== 'interrupted') return EXIT.ok;
-        say('interrupted: the same command goes on from here');
-        return EXIT.interrupted;
-      } finally {
-        progress.clear();
-        await close();
-      }
-    });
-  } finally {
-    process.off('SIGINT', onSignal);
-    await input.close();
-  }
+  const pace = (signal: AbortSignal): FileIngestPace => ({
+    maxMessages: Math.min(MAX_MESSAGES, options.perSecond),
+    // Half of what one worker has in hand: whatever is live finds a free place.
+    jobs: { high: Math.max(2, Math.floor(config.queue.concurrency / 2)), low: 1 },
+    // A look for every job: what one look serves for is a dozen jobs too many at 5,000 records a second.
+    lookEveryMs: 0,
+    paced: (submit, clock) => paced(submit, options.perSecond, clock, signal),
+  });
+  return handOver(
+    config,
+    input,
+    { ...options, pace },
+    {
+      done: ({ messages }) => `${input.stream} ${messages} of ${input.ids} record(s) asked for`,
+      fields: { ids: input.ids },
+      resumed: ({ skippedTo }) => `the first ${skippedTo} were asked for before`,
+      known: 'these ids were warmed before; --again repeats it',
+    },
+  );
 };
 
 function idsOf(config: Config, service: string, { ids, query = '' }: WarmOptions): AsyncIterable<string> {
@@ -76,15 +55,4 @@ function idsOf(config: Config, service: string, { ids, query = '' }: WarmOptions
   throw fail('E_USAGE', {
     reason: `--query asks the database of the service, and ${service} has a source of type "${source?.type}"; give --ids.`,
   });
-}
-
-/** Lets so many messages a second pass; what is in time after a pause does not catch up. */
-function paced(submit: Submit, perSecond: number, clock: Clock, signal: AbortSignal): Submit {
-  let nextMs = 0;
-  return async (messages, to) => {
-    const waitMs = nextMs - clock.now();
-    if (waitMs > 0) await clock.sleep(waitMs, signal).catch(() => undefined);
-    nextMs = Math.max(nextMs, clock.now()) + (messages.length / perSecond) * 1_000;
-    return submit(messages, to);
-  };
 }

@@ -480,6 +480,9 @@ export interface RedisTier {
   close(): Promise<void>;
 }
 
+/** The Redis tier for those who only look. */
+export type RedisTierView = Pick<RedisTier, 'fences' | 'read'>;
+
 /** What an instance finds when it wants a key's lease. */
 export type LeaseState =
   | { readonly kind: 'acquired' }

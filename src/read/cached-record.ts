@@ -13,6 +13,11 @@ export interface CachedRecord {
   readonly tier: ReadTier;
   /** Since this instance's local tier took it, milliseconds; null from Redis, which does not tell. */
   readonly ageMs: number | null;
+  /**
+   * It was read while nothing was heard of the changes of others (`local.blindMs`): from Redis or the source, or, should
+   * those not answer, the last one known, as `stale`.
+   */
+  readonly isBlind: boolean;
 }
 
 /** What the read path found, for users. The text is parsed only when the value is looked at: many pass it on as it is. */
@@ -33,12 +38,14 @@ class FoundRecord implements CachedRecord {
   readonly version: string;
   readonly tier: ReadTier;
   readonly ageMs: number | null;
+  readonly isBlind: boolean;
 
-  constructor({ text, version, tier, ageMs }: ReadRecord) {
+  constructor({ text, version, tier, ageMs, isBlind }: ReadRecord) {
     this.text = text;
     this.version = version === undefined ? '' : formatVersion(version);
     this.tier = tier;
     this.ageMs = ageMs;
+    this.isBlind = isBlind;
   }
 
   get value(): unknown {

@@ -30,6 +30,8 @@ export interface ReadRecord {
   readonly tier: ReadTier;
   /** Since this instance took it, milliseconds; null from Redis, which does not tell. */
   readonly ageMs: number | null;
+  /** It was read while this instance had lost sight of the changes of others. */
+  readonly isBlind: boolean;
   /** What the local tier keeps; undefined when it keeps nothing. */
   readonly entry: LocalEntry | undefined;
 }
@@ -47,8 +49,14 @@ export function failedRead(error: CachewrightError): ReadOutcome {
 }
 
 /** A record of the local tier. */
-export function localRecord(entry: LocalEntry, tier: 'local' | 'stale', nowMs: number): ReadRecord {
-  return { text: entry.text, version: entry.version, tier, ageMs: nowMs - entry.storedMs, entry };
+export function localRecord(
+  entry: LocalEntry,
+  tier: 'local' | 'stale',
+  nowMs: number,
+  isBlind = false,
+): ReadRecord {
+  const { text, version, storedMs } = entry;
+  return { text, version, tier, ageMs: nowMs - storedMs, isBlind, entry };
 }
 
 /**
@@ -66,7 +74,7 @@ export function redisRecord(
   const known = fence === null ? undefined : decodeFence(fence);
   // Without a version there is nothing to compare a later write with: such a value is served, not kept.
   if (known?.version == null)
-    return { text, version: undefined, tier: 'redis', ageMs: null, entry: undefined };
+    return { text, version: undefined, tier: 'redis', ageMs: null, isBlind: false, entry: undefined };
   const entry: LocalEntry = {
     key,
     text,
@@ -76,7 +84,7 @@ export function redisRecord(
     ttlMs: localLife(service, ttlMs, random),
     keepMs: service.read.keepMs,
   };
-  return { text, version: known.version, tier: 'redis', ageMs: null, entry };
+  return { text, version: known.version, tier: 'redis', ageMs: null, isBlind: false, entry };
 }
 
 /** How long a local entry is fresh: never for longer than Redis keeps the value. */

@@ -65,15 +65,16 @@ export function createReader(options: ReaderOptions): Reader {
       const key = service.keyOf(id);
       const entry = await localTier.get(key);
       const nowMs = clock.now();
-      const known =
-        entry === undefined ? undefined : fromLocal(service, entry, coherence.state() === 'blind', nowMs);
+      const isBlind = coherence.state() === 'blind';
+      const known = entry === undefined ? undefined : fromLocal(service, entry, isBlind, nowMs);
       if (known !== undefined) {
         if (known.tier === 'stale') revalidate(load, service, { id, key });
         return known;
       }
       if (entry === undefined && negatives.has(key)) return undefined;
       const [outcome] = await Promise.all(load(service, [{ id, key }]));
-      const settled = outcome === undefined ? ABSENT : settle(service, entry, outcome, clock.now());
+      const settled =
+        outcome === undefined ? ABSENT : settle(service, entry, outcome, { nowMs: clock.now(), isBlind });
       if (settled.kind === 'failed') throw settled.error;
       return settled.kind === 'found' ? settled.record : undefined;
     },
@@ -99,7 +100,7 @@ export function createReader(options: ReaderOptions): Reader {
       if (missing.length === 0) return outcomes;
       const loaded = await Promise.all(load(service, missing));
       missing.forEach(({ entry, index }, place) => {
-        outcomes[index] = settle(service, entry, loaded[place] ?? ABSENT, clock.now());
+        outcomes[index] = settle(service, entry, loaded[place] ?? ABSENT, { nowMs: clock.now(), isBlind });
       });
       return outcomes;
     },
@@ -154,15 +155,16 @@ function revalidate(load: Load, service: ReadService, wanted: { id: string; key:
   void load(service, [wanted]);
 }
 
-/** After a failure the last value known answers, marked, as long as it may. */
+/** After a failure the last value known answers, marked, as long as it may. What was read blind says so. */
 function settle(
   service: ReadService,
   entry: LocalEntry | undefined,
   outcome: ReadOutcome,
-  nowMs: number,
+  { nowMs, isBlind }: { readonly nowMs: number; readonly isBlind: boolean },
 ): ReadOutcome {
+  if (outcome.kind === 'found' && isBlind) return { ...outcome, record: { ...outcome.record, isBlind } };
   if (outcome.kind !== 'failed' || entry === undefined) return outcome;
   const overdue = overdueMs(entry, nowMs);
   const mayAnswer = overdue < 0 || overdue < service.read.failSafeMs;
-  return mayAnswer ? { kind: 'found', record: localRecord(entry, 'stale', nowMs) } : outcome;
+  return mayAnswer ? { kind: 'found', record: localRecord(entry, 'stale', nowMs, isBlind) } : outcome;
 }

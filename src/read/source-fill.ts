@@ -141,8 +141,15 @@ export function createSourceFill(options: SourceFillOptions): SourceFill {
     startedMs: number,
   ): Promise<ReadOutcome> {
     const lifeMs = service.ttlMs > 0 ? Math.min(service.ttlMs, UNVERSIONED_MS) : UNVERSIONED_MS;
-    const record = { text: draft.text, version: undefined, tier: 'source', entry: undefined } as const;
-    const served: ReadOutcome = { kind: 'found', record: { ...record, ageMs: clock.now() - startedMs } };
+    const record: ReadRecord = {
+      text: draft.text,
+      version: undefined,
+      tier: 'source',
+      ageMs: clock.now() - startedMs,
+      isBlind: false,
+      entry: undefined,
+    };
+    const served: ReadOutcome = { kind: 'found', record };
     if (want.seen !== null || (await redisTier.fillUnversioned(want.key, draft.text, lifeMs))) return served;
     return (await again(service, want)) ?? served;
   }
@@ -173,6 +180,7 @@ export function createSourceFill(options: SourceFillOptions): SourceFill {
       version: draft.isRemembered ? undefined : version,
       tier: 'source',
       ageMs: clock.now() - startedMs,
+      isBlind: false,
       entry: undefined,
     };
     switch (result?.kind) {

@@ -14,6 +14,8 @@ export interface RecordView {
   readonly tier: 'local' | 'redis' | 'source' | 'stale';
   /** Since this instance took it, milliseconds; null from Redis, which does not tell. */
   readonly ageMs: number | null;
+  /** It was read while this instance had lost sight of the changes of others. */
+  readonly isBlind: boolean;
   /** The same object for the same entry of the local tier. */
   readonly held: object | undefined;
 }
@@ -43,6 +45,8 @@ export interface AppView {
   live(): { readonly live: boolean; readonly reason: string };
   /** What is missing before this process can do its work; empty: ready. */
   missing(): Promise<readonly string[]>;
+  /** Whether this instance has lost sight of the changes of others: nothing was heard of them for `local.blindMs`. */
+  isBlind(): boolean;
   /** @throws E_NOT_FOUND for an unknown service, E_KEY_INVALID, E_REDIS_READ, what the source failed with */
   get(service: string, id: string): Promise<RecordView | undefined>;
   /** One answer per id, in order. @throws E_NOT_FOUND for an unknown service */

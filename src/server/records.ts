@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply, RouteShorthandOptions } from 'fastify';
 import type { z } from 'zod';
 import { fail, reasonOf } from '../core/errors.ts';
 import type { AppView, RecordView } from './app-view.ts';
@@ -16,28 +16,46 @@ interface OfService {
  */
 export function recordRoutes(server: FastifyInstance, app: AppView): void {
   const { instance } = app;
-  server.get<{ Params: OfService & { id: string } }>('/v1/records/:service/:id', async (request, reply) => {
-    const { service, id } = request.params;
-    const record = await app.get(service, id);
-    reply.header('x-instance', instance);
-    if (record === undefined) {
-      return sendProblem(
-        reply.header('x-cache', 'negative'),
-        fail('E_NOT_FOUND', { what: `${service} ${id}` }),
-      );
-    }
-    return sendRecord(reply, record, request.headers['if-none-match']);
-  });
+  const reading: RouteShorthandOptions = {
+    // Failures and answers that did not come in time.
+    async onError(_request, reply) {
+      sayWhenBlind(reply, app.isBlind());
+    },
+  };
+  server.get<{ Params: OfService & { id: string } }>(
+    '/v1/records/:service/:id',
+    reading,
+    async (request, reply) => {
+      const { service, id } = request.params;
+      const record = await app.get(service, id);
+      reply.header('x-instance', instance);
+      sayWhenBlind(reply, record?.isBlind ?? app.isBlind());
+      if (record === undefined) {
+        return sendProblem(
+          reply.header('x-cache', 'negative'),
+          fail('E_NOT_FOUND', { what: `${service} ${id}` }),
+        );
+      }
+      return sendRecord(reply, record, request.headers['if-none-match']);
+    },
+  );
 
-  server.post<{ Params: OfService; Body: unknown }>('/v1/records/:service', async (request, reply) => {
-    const { ids } = parsed(recordsRequest, request.body);
-    const answers = await app.getMany(request.params.service, ids);
-    const records = answers.map((answer, index) => textOfAnswer(ids[index] ?? '', answer));
-    return reply
-      .header('x-instance', instance)
-      .type('application/json; charset=utf-8')
-      .send(`{"records":[${records.join(',')}]}`);
-  });
+  server.post<{ Params: OfService; Body: unknown }>(
+    '/v1/records/:service',
+    reading,
+    async (request, reply) => {
+      const { ids } = parsed(recordsRequest, request.body);
+      const answers = await app.getMany(request.params.service, ids);
+      const records = answers.map((answer, index) => textOfAnswer(ids[index] ?? '', answer));
+      const isBlind = answers.some((answer) =>
+        answer.kind === 'found' ? answer.record.isBlind : app.isBlind(),
+      );
+      return sayWhenBlind(reply, isBlind)
+        .header('x-instance', instance)
+        .type('application/json; charset=utf-8')
+        .send(`{"records":[${records.join(',')}]}`);
+    },
+  );
 
   for (const action of ['refresh', 'evict'] as const) {
     server.post<{ Params: OfService; Body: unknown }>(
@@ -50,6 +68,16 @@ export function recordRoutes(server: FastifyInstance, app: AppView): void {
       },
     );
   }
+}
+
+/**
+ * That this cache passed its own records over, and why, in the words of RFC 9211. An answer with `x-cache: stale` is one of
+ * them all the same, since nobody else answered.
+ */
+const BLIND = 'cachewright; fwd=bypass; detail=blind';
+
+function sayWhenBlind(reply: FastifyReply, isBlind: boolean): FastifyReply {
+  return isBlind ? reply.header('cache-status', BLIND) : reply;
 }
 
 function sendRecord(reply: FastifyReply, record: RecordView, ifNoneMatch: string | undefined): FastifyReply {

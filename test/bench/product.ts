@@ -46,6 +46,8 @@ export interface ProductOptions {
   readonly services?: Readonly<Record<string, object>>;
   /** @defaultValue all */
   readonly roles?: readonly ('ingest' | 'worker' | 'api')[];
+  /** False: its writes are not announced to other instances, which only a measurement does. @defaultValue true */
+  readonly isAnnounced?: boolean;
 }
 
 export interface RunningProduct extends RunningPipeline {
@@ -101,10 +103,14 @@ const AUDIT_FILE = 'audit.db';
 function startProduct(setup: PipelineSetup, options: ProductOptions, dir: string, number: number): Child {
   const configFile = join(dir, `cachewright-${number}.config.json`);
   writeFileSync(configFile, JSON.stringify(configOf(setup, options)));
+  const command =
+    options.isAnnounced === false
+      ? [join(import.meta.dirname, 'unannounced-child.ts'), configFile]
+      : [BIN, 'start', '--config', configFile];
   return startChild({
     name: `cachewright-${number}`,
     command: process.execPath,
-    args: [BIN, 'start', '--config', configFile],
+    args: command,
     cwd: dir,
     logDir: dir,
   });

@@ -120,7 +120,7 @@ describeWith(['redis'], 'leases in Redis', () => {
     await waitForRedis(redis, { what: 'Redis', timeoutMs: 20_000 });
   });
   afterAll(() => redis.disconnect());
-  suite(() => ({ leases: createRedisLeases({ redis }), tier: createRedisTier({ redis }) }));
+  suite(() => ({ leases: createRedisLeases({ redis }), tier: createRedisTier({ redis, log: undefined }) }));
 
   it('what another program wrote there counts as held', async () => {
     const key = uniqueName('lease');

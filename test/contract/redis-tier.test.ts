@@ -6,7 +6,7 @@ import { startRedis, startRedisCluster, type RedisServer } from '../support/serv
 import { sharedRedis } from '../support/servers/shared.ts';
 import { createMemoryRedisTier } from '../../src/adapters/memory-tiers.ts';
 import { connectRedis, type RedisClient, waitForRedis } from '../../src/adapters/redis-connection.ts';
-import { createRedisTier } from '../../src/adapters/redis-tier.ts';
+import { createRedisTier, createRedisTierView } from '../../src/adapters/redis-tier.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { fenceKeyOf } from '../../src/core/fence.ts';
 
@@ -35,8 +35,8 @@ function probeOf(redis: RedisClient): Probe {
 async function tiersAt(url: string): ReturnType<Parameters<typeof redisTierSuite>[1]> {
   const [redis, other] = await Promise.all([connected(url), connected(url)]);
   return {
-    tier: createRedisTier({ redis }),
-    other: createRedisTier({ redis: other }),
+    tier: createRedisTier({ redis, log: undefined }),
+    other: createRedisTier({ redis: other, log: undefined }),
     probe: probeOf(redis),
     async close() {
       redis.disconnect();
@@ -108,7 +108,7 @@ describeWith(['redis'], 'the Redis tier and its server', () => {
   }
 
   it('writes an ordinary group with one EVALSHA, one MGET and one MSET', async () => {
-    const tier = createRedisTier({ redis });
+    const tier = createRedisTier({ redis, log: undefined });
     const keys = Array.from({ length: 500 }, freshKey);
     await tier.write(keys.map((key) => upsert(key, '1')));
     const fresh = await callsDuring(() => tier.write(keys.map((key) => upsert(`${key}-more`, '1'))));
@@ -125,22 +125,28 @@ describeWith(['redis'], 'the Redis tier and its server', () => {
   });
 
   it('deletes a group with one EVALSHA, one MSET and one DEL', async () => {
-    const tier = createRedisTier({ redis });
+    const tier = createRedisTier({ redis, log: undefined });
     const keys = Array.from({ length: 500 }, freshKey);
     await tier.write(keys.map((key) => upsert(key, '1')));
     const calls = await callsDuring(() => tier.write(keys.map((key) => remove(key, counter('2')))));
     expect(calls).toMatchObject({ evalsha: 1, mget: 1, mset: 1, del: 1 });
   });
 
+  it('is not made without saying where it announces: a command that only looks has the view, which cannot write', () => {
+    // @ts-expect-error -- nobody is told of what such a tier writes
+    createRedisTier({ redis });
+    expect(Object.keys(createRedisTierView(redis)).sort()).toEqual(['fences', 'read']);
+  });
+
   it('looks at fences with one MGET', async () => {
     const calls = await callsDuring(() =>
-      createRedisTier({ redis }).fences(Array.from({ length: 500 }, freshKey)),
+      createRedisTier({ redis, log: undefined }).fences(Array.from({ length: 500 }, freshKey)),
     );
     expect(calls).toMatchObject({ mget: 1 });
   });
 
   it('goes on when the server has forgotten the script', async () => {
-    const tier = createRedisTier({ redis });
+    const tier = createRedisTier({ redis, log: undefined });
     const key = freshKey();
     await tier.write([upsert(key, '1')]);
     await redis.script('FLUSH');
@@ -155,7 +161,7 @@ describeWith(['redis'], 'the Redis tier when Redis is in trouble', () => {
   it('fails every write cleanly when memory is full: neither value nor fence is written', async () => {
     const server = await startRedis();
     const redis = await connected(server.url);
-    const tier = createRedisTier({ redis });
+    const tier = createRedisTier({ redis, log: undefined });
     const [updated, deleted, fresh] = [freshKey(), freshKey(), freshKey()];
     await tier.write([upsert(updated, '1'), upsert(deleted, '1')]);
     await redis.config('SET', 'maxmemory', '1');
@@ -192,7 +198,7 @@ describeWith(['redis'], 'the Redis tier when Redis is in trouble', () => {
   it('answers with failed writes, within the deadline, while Redis hangs or is gone, and goes on when it is back', async () => {
     const server = await startRedis();
     const redis = await connected(server.url, 300);
-    const tier = createRedisTier({ redis });
+    const tier = createRedisTier({ redis, log: undefined });
     const key = freshKey();
     await tier.write([upsert(key, '1')]);
 
@@ -235,7 +241,9 @@ describeWith(['redis'], 'the Redis tier when Redis is in trouble', () => {
       code: 'E_UNREACHABLE',
       details: { reason: expect.stringContaining('WRONGPASS') },
     });
-    const [result] = await createRedisTier({ redis }).write([{ ...upsert('k', '1'), text: 'record-secret' }]);
+    const [result] = await createRedisTier({ redis, log: undefined }).write([
+      { ...upsert('k', '1'), text: 'record-secret' },
+    ]);
     expect(result).toMatchObject({ kind: 'failed' });
     const shown = JSON.stringify([reasons, thrown, result, String(thrown)]);
     expect(shown).not.toMatch(/secret/);

@@ -7,13 +7,14 @@ import { aConfig, postChanges, type RunningApp, startApp, type TestConfig } from
 import { type CliResult, runCli, startCli } from '../support/cli.ts';
 import { finalsOf, lettersLie } from '../support/dead-letters.ts';
 import { describeWith } from '../support/needs.ts';
+import { startAtTerminal } from '../support/terminal.ts';
 import { type HttpSource, startHttpSource } from '../support/servers/http-source.ts';
 import { freePort, waitFor } from '../support/servers/process.ts';
 import { sharedRedis, uniqueName } from '../support/servers/shared.ts';
 
 const TOKEN = 'a-token-of-the-test';
 
-describeWith(['redis'], 'dead letters by command and over HTTP', () => {
+describeWith(['redis', 'terminal'], 'dead letters by command and over HTTP', () => {
   const dir = mkdtempSync(join(tmpdir(), 'cachewright-dead-'));
   const keys = uniqueName('dead');
   let source: HttpSource;
@@ -237,6 +238,32 @@ describeWith(['redis'], 'dead letters by command and over HTTP', () => {
     await lettersLie(office(), 2);
     const discarded = await cli('discard', '--all', '--reason', 'enough', '--yes', '--json', ...at);
     expect(JSON.parse(discarded.stdout)).toMatchObject({ discarded: 2, remaining: 0 });
+    await lettersLie(office(), 0);
+  });
+
+  it('at a terminal they ask, and only a yes is one', async () => {
+    await letDie('20', '21');
+    const args = ['dead', 'discard', '--all', '--reason', 'enough'];
+    const answered = async (keys: string): Promise<[number | null, string]> => {
+      const terminal = startAtTerminal(args, dir);
+      const isOver = terminal.ended.then(() => true);
+      await waitFor(
+        async () =>
+          terminal.screen().includes('[y/N]') || (await Promise.race([isOver, Promise.resolve(false)])),
+        { what: 'the question', timeoutMs: 60_000 },
+      );
+      expect(terminal.screen()).toMatch(/2 {2}shopInfoService[\s\S]*Discard 2 dead letter\(s\)\?/);
+      terminal.type(keys);
+      return [await terminal.ended, terminal.screen()];
+    };
+    const noes = await Promise.all(['n\r', '\r', 'yesterday\r', '\u0003', '\u0004'].map(answered));
+    for (const [code, screen] of noes) {
+      expect(screen).toContain('Nothing was done.');
+      expect(code).toBe(2);
+    }
+    await lettersLie(office(), 2);
+    const [code, screen] = await answered('Yes\r');
+    expect([code, screen]).toEqual([0, expect.stringContaining('2 dead letter(s)')]);
     await lettersLie(office(), 0);
   });
 

@@ -73,7 +73,7 @@ export async function checkNewestWins(options: {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 2, maxLength: 40 }), async (steps) => {
         cases += 1;
-        const tier = createRedisTier({ redis });
+        const tier = createRedisTier({ redis, log: undefined });
         const planted = options.plant?.(tier, redis) ?? tier;
         const found = await new Case(redis, planted, `w${options.seed}x${cases}`).run(steps);
         if (found !== '') throw new Error(found);

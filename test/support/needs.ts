@@ -3,7 +3,15 @@ import { type DebianPackage, ensure, installCommand, missingOf } from './servers
 import { hasKafkaJars, type KafkaVersion } from './servers/kafka-jars.ts';
 
 /** What a suite cannot do without. `kafka` is KRaft, `zookeeper` a Kafka of the last line that runs with ZooKeeper. */
-export type Need = 'kafka' | 'zookeeper' | 'redis' | 'postgres' | 'faketime' | 'chromium' | 'compose';
+export type Need =
+  | 'kafka'
+  | 'zookeeper'
+  | 'redis'
+  | 'postgres'
+  | 'faketime'
+  | 'chromium'
+  | 'compose'
+  | 'terminal';
 
 /** Under CI or `--strict` a suite that cannot run is a failure, not a skip: nobody reads the skips of a green run. */
 export function isStrict(): boolean {
@@ -48,6 +56,7 @@ const PACKAGES: Readonly<Record<Need, () => readonly DebianPackage[]>> = {
   faketime: () => ['faketime'],
   chromium: () => ['chromium'],
   compose: () => ['docker-compose'],
+  terminal: () => ['bsdutils'],
 };
 
 /** Maven only fetches the jars; once they are there Java is enough. */

@@ -55,7 +55,7 @@ export async function startPipeline(options: {
   const clock = systemClock();
   const chart = productionChart();
   const localTier = createKeyvLocalTier({ maxEntries: 10_000, maxBytes: 64 << 20, clock });
-  const redisTier = createRedisTier({ redis: fast });
+  const redisTier = createRedisTier({ redis: fast, log: undefined });
   const services = new Map(options.services.map((service) => [service.id, service]));
   const parse = createParse({
     services,

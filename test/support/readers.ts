@@ -108,7 +108,7 @@ export async function startInstance(url: string, options: InstanceOptions = {}):
     createKeyvLocalTier({ maxEntries: 100_000, maxBytes: 2 ** 28, clock }),
     generations,
   );
-  const real = createRedisTier({ redis });
+  const real = createRedisTier({ redis, log: undefined });
   const redisTier = { ...real, ...wrap(real) };
   const coherence: Coherence = { ...createLoneCoherence(localTier, generations), state: () => self.state };
   const reader = createReader({

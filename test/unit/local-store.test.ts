@@ -4,7 +4,8 @@ import { createVersionedStore } from '../../src/adapters/lru-versioned-store.ts'
 
 function store() {
   const clock = standingClock();
-  return { clock, ...createVersionedStore({ maxEntries: 3, maxBytes: 100_000, clock }) };
+  const versioned = createVersionedStore({ maxEntries: 3, maxBytes: 100_000, clock });
+  return { ...versioned, readable: (key: string) => versioned.readable(key, clock.now()) };
 }
 
 const one = (key: string, digits: string) => new Map([[key, entryOf(key, digits)]]);

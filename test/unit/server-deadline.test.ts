@@ -3,13 +3,16 @@ import type { AppView } from '../../src/server/app-view.ts';
 import { createServer } from '../../src/server/server.ts';
 import { silentLog } from '../../src/testing/paths.ts';
 
+const BLIND = 'cachewright; fwd=bypass; detail=blind';
+
 const never = (): Promise<never> => new Promise(() => undefined);
 
-it('a request whose dependency hangs is answered at its deadline, with what to do', async () => {
+it('a request whose dependency hangs is answered at its deadline, with what to do, and says when it was blind', async () => {
   const app: AppView = {
     instance: 'test',
     nowMs: Date.now,
     live: () => ({ live: true, reason: '' }),
+    isBlind: () => true,
     missing: async () => [],
     get: never,
     getMany: never,
@@ -31,6 +34,8 @@ it('a request whose dependency hangs is answered at its deadline, with what to d
     const response = await fetch(`${server.url}${path}`);
     expect(response.status).toBe(503);
     expect(await response.json()).toMatchObject({ title: 'E_REQUEST_TIMEOUT' });
+    // What is no read has nothing to do with the local tier.
+    expect(response.headers.get('cache-status')).toBe(path.includes('records') ? BLIND : null);
   }
   await server.close();
 });

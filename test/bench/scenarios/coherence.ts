@@ -2,181 +2,135 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { connectRedis, waitForRedis } from '../../../src/adapters/redis-connection.ts';
 import { createRedisTier } from '../../../src/adapters/redis-tier.ts';
-import type { TierWrite } from '../../../src/core/ports.ts';
-import { type CoherentInstance, startInstance } from '../../support/coherent-instance.ts';
-import { waitFor } from '../../support/servers/process.ts';
+import type { ConfigInput } from '../../../src/config/schema.ts';
 import { startProxy } from '../../support/servers/proxy.ts';
+import { changeOf } from '../coherent-change.ts';
+import { type CoherentProcess, startCoherentProcess } from '../coherent-fleet.ts';
+import { GROUP, KEYS, lastVersion, nowMs, PER_SECOND, type Plan, SERVICE } from '../coherent-orders.ts';
 import { percentile, type Sample } from '../figures.ts';
 import type { BenchRedis, Lab } from '../lab.ts';
 import type { Scenario } from '../scenario.ts';
 
-const INSTANCES = 4;
-const KEYS = 2_000;
-const PER_SECOND = 1_000;
-/** Changes written together, as a chunk of a busy moment would. */
-const GROUP = 10;
+const PROCESSES = 4;
 const GROUP_FOR_COST = 1_000;
+/** From the order to write until the first write is due: all processes have the plan by then. */
+const NOTICE_MS = 200;
 
-/** How soon a fenced write is right in every local tier, also after a cut, and what the log costs. */
+/** How soon a fenced write is right in the local tier of every process, also after a cut, and what the log costs. */
 export const coherence: Scenario = {
   name: 'coherence',
   metrics: [
     { name: 'p50', unit: 'ms', better: 'lower', digits: 1 },
     { name: 'p99', unit: 'ms', better: 'lower', digits: 1 },
-    { name: 'after a cut', unit: 'ms', better: 'lower' },
+    { name: 'tiers after a cut', unit: 'ms', better: 'lower' },
+    { name: 'reads after a cut', unit: 'ms', better: 'lower' },
     { name: 'log per key', unit: 'µs of Redis', better: 'lower', digits: 2 },
   ],
   bars: [
     { subject: 'cachewright', metric: 'p99', atMost: 50 },
-    { subject: 'cachewright', metric: 'after a cut', atMost: 2_000 },
+    { subject: 'cachewright', metric: 'tiers after a cut', atMost: 2_000 },
   ],
   async prepare(lab) {
     const seconds = lab.pick({ quick: 4, default: 10, full: 30 });
-    const cutMs = lab.pick({ quick: 3_000, default: 10_000, full: 10_000 });
+    const cutSeconds = 10;
     return {
-      title: `${INSTANCES} instances hold ${KEYS.toLocaleString('en')} keys; ${PER_SECOND.toLocaleString('en')} changes a second for ${seconds} s; Redis cut off for ${cutMs / 1_000} s`,
-      trials: [{ subject: 'cachewright', run: () => measure(lab, seconds, cutMs) }],
+      title: `${PROCESSES} processes hold ${KEYS.toLocaleString('en')} keys; ${PER_SECOND.toLocaleString('en')} changes a second for ${seconds} s; ${PROCESSES - 1} of them cut off from Redis for ${cutSeconds} s while the other writes on`,
+      trials: [{ subject: 'cachewright', run: () => measure(lab, seconds, cutSeconds) }],
     };
   },
 };
 
-async function measure(lab: Lab, seconds: number, cutMs: number): Promise<Sample> {
+async function measure(lab: Lab, seconds: number, cutSeconds: number): Promise<Sample> {
   const redis = await lab.redis();
   const proxy = await startProxy(redis.port);
-  const instances: CoherentInstance[] = [];
+  const processes: CoherentProcess[] = [];
   try {
-    const logUrl = `redis://127.0.0.1:${proxy.port}`;
-    for (let number = 1; number <= INSTANCES; number += 1) {
-      instances.push(await startInstance(`instance-${number}`, redis.url, { logUrl, blindMs: 5_000 }));
+    for (let number = 0; number < PROCESSES; number += 1) {
+      const cache = { url: number === 0 ? redis.url : `redis://127.0.0.1:${proxy.port}` };
+      processes.push(await startCoherentProcess(configOf(lab, redis, cache)));
     }
-    const keys = Array.from({ length: KEYS }, (_, index) => `product_info_${index}`);
-    await writeGroup(instances[0], keys, 1);
-    await holdAll(instances, keys);
-    const latenciesMs = await changes(instances, keys, seconds);
-    const afterCutMs = await cut(instances, keys, cutMs, proxy);
+    const [writer] = processes;
+    if (writer === undefined) throw new Error('there is no process');
+    await writer.ask({ kind: 'change', plan: planOf(KEYS / PER_SECOND, 1), mine: 0, of: 1 }, 'changed');
+    await Promise.all(processes.map((each) => each.ask({ kind: 'hold' }, 'done')));
+    const latenciesMs = await changes(processes, planOf(seconds, 2));
+    const after = await cut(processes, planOf(cutSeconds, 1_000), proxy);
     return {
       metrics: {
         p50: percentile(latenciesMs, 50),
         p99: percentile(latenciesMs, 99),
-        'after a cut': afterCutMs,
+        'tiers after a cut': after.tiersMs,
+        'reads after a cut': after.readsMs,
         'log per key': await costOfLog(redis),
       },
     };
   } finally {
-    for (const instance of instances) await instance.close();
+    await Promise.all(processes.map((each) => each.stop()));
     await proxy.stop();
     await redis.stop();
   }
 }
 
-async function holdAll(instances: readonly CoherentInstance[], keys: readonly string[]): Promise<void> {
-  for (const instance of instances) {
-    // The announcement of the first write may void a fill that began before it.
-    const holdsAll = async (): Promise<boolean> => {
-      await Promise.all(keys.map((key) => instance.read(key)));
-      return keys.every((key) => instance.held(key) !== undefined);
-    };
-    await waitFor(holdsAll, { what: `${instance.name} to hold every key`, timeoutMs: 30_000 });
-  }
-}
-
-function upsertOf(key: string, version: number): TierWrite {
+/** The product's defaults; nothing in a local tier ends by its time to live while the scenario lasts. */
+function configOf(lab: Lab, redis: BenchRedis, cache: { readonly url: string }): ConfigInput {
   return {
-    key,
-    op: 'upsert',
-    text: `{"key":"${key}","version":${version},"padding":"${'x'.repeat(240)}"}`,
-    version: { kind: 'counter', digits: String(version) },
-    origin: { stream: 'bench-0', epoch: 0, position: String(version) },
-    ttlMs: 0,
-    fenceTtlMs: 0,
-    seen: undefined,
+    roles: ['api'],
+    redis: { url: redis.url, cache },
+    queue: { prefix: lab.fresh('coherence') },
+    http: { port: 0 },
+    local: { ttlMs: '10m' },
+    services: {
+      [SERVICE]: {
+        source: { type: 'inline' },
+        key: 'product_info_{id}',
+        version: { from: 'record', field: 'version', kind: 'counter' },
+      },
+    },
   };
 }
 
-/** As a worker writes: provisional, through the fence, readable. */
-async function writeGroup(
-  instance: CoherentInstance | undefined,
-  keys: readonly string[],
-  version: number,
-): Promise<void> {
-  if (instance === undefined) throw new Error('there is no instance');
-  const token = `${instance.name}.${version}.${keys[0]}`;
-  const writes = keys.map((key) => upsertOf(key, version));
-  const entries = writes.map(({ key, text, origin }) => ({
-    key,
-    text,
-    version: { kind: 'counter', digits: String(version) } as const,
-    origin,
-    storedMs: Date.now(),
-    ttlMs: 600_000,
-  }));
-  await instance.localTier.stage(entries, token);
-  const results = await instance.redisTier.write(writes);
-  if (results.some(({ kind }) => kind !== 'set')) throw new Error('a change was not taken');
-  instance.localTier.promote(entries, token);
+function planOf(seconds: number, firstVersion: number): Plan {
+  return { startMs: nowMs() + NOTICE_MS, groups: (seconds * PER_SECOND) / GROUP, firstVersion };
 }
 
-const versionIn = (instance: CoherentInstance, key: string): number =>
-  Number(instance.localTier.peek(key)?.version.digits ?? 0);
-
-/** Milliseconds from before each write until every instance holds the version, or a newer one. */
-async function changes(
-  instances: readonly CoherentInstance[],
-  keys: readonly string[],
-  seconds: number,
-): Promise<number[]> {
-  const open = new Set<{ readonly key: string; readonly version: number; readonly sinceMs: number }>();
-  const latenciesMs: number[] = [];
-  const look = (): void => {
-    const nowMs = performance.now();
-    for (const change of open) {
-      if (!instances.every((instance) => versionIn(instance, change.key) >= change.version)) continue;
-      open.delete(change);
-      latenciesMs.push(nowMs - change.sinceMs);
-    }
-  };
-  const startMs = performance.now();
-  const groups = (seconds * PER_SECOND) / GROUP;
-  const looking = setInterval(look, 1);
-  try {
-    for (let group = 0; group < groups; group += 1) {
-      const dueMs = startMs + (group * GROUP * 1_000) / PER_SECOND;
-      if (dueMs > performance.now()) await pause(dueMs - performance.now());
-      const version = 2 + Math.floor((group * GROUP) / KEYS);
-      const from = (group * GROUP) % KEYS;
-      const changed = keys.slice(from, from + GROUP);
-      const sinceMs = performance.now();
-      for (const key of changed) open.add({ key, version, sinceMs });
-      await writeGroup(instances[group % INSTANCES], changed, version);
-    }
-    await waitFor(async () => open.size === 0, { what: 'every change to be everywhere', timeoutMs: 30_000 });
-  } finally {
-    clearInterval(looking);
-  }
-  return latenciesMs;
-}
-
-/** Milliseconds from the end of a cut until no instance serves anything of before it as fresh. */
-async function cut(
-  instances: readonly CoherentInstance[],
-  keys: readonly string[],
-  cutMs: number,
-  proxy: { refuse(): void; unblock(): void },
-): Promise<number> {
-  proxy.refuse();
-  await writeGroup(instances[0], keys, 1_000_000);
-  await pause(cutMs);
-  proxy.unblock();
-  const sinceMs = performance.now();
-  const isRight = (instance: CoherentInstance): boolean =>
-    instance.follower.state() === 'fresh' &&
-    keys.every((key) => [0, 1_000_000].includes(versionIn(instance, key)));
-  await waitFor(async () => instances.every(isRight), {
-    what: 'every local tier to be right after the cut',
-    timeoutMs: 60_000,
-    everyMs: 5,
+/** Milliseconds from before each write until the last process holds it, one per group. The processes take turns in writing. */
+async function changes(processes: readonly CoherentProcess[], plan: Plan): Promise<number[]> {
+  const replies = await Promise.all(
+    processes.map((each, mine) => each.ask({ kind: 'change', plan, mine, of: processes.length }, 'changed')),
+  );
+  return Array.from({ length: plan.groups }, (_, group) => {
+    const beganMs = replies[group % processes.length]?.beganMs[group] ?? Number.NaN;
+    return Math.max(...replies.map(({ seenMs }) => seenMs[group] ?? Number.NaN)) - beganMs;
   });
-  return performance.now() - sinceMs;
+}
+
+/**
+ * Milliseconds from the end of a cut until no process has anything of before it in its local tier, and hears the log;
+ * and until a read of every key gives its newest version in all of them.
+ */
+async function cut(
+  [writer, ...others]: readonly CoherentProcess[],
+  plan: Plan,
+  proxy: { refuse(): void; unblock(): void },
+): Promise<{ readonly tiersMs: number; readonly readsMs: number }> {
+  if (writer === undefined) throw new Error('there is no process');
+  const endMs = nowMs() + (plan.groups * GROUP * 1_000) / PER_SECOND;
+  proxy.refuse();
+  await writer.ask({ kind: 'change', plan, mine: 0, of: 1 }, 'changed');
+  await pause(Math.max(0, endMs - nowMs()));
+  for (const other of others) {
+    const { state } = await other.ask({ kind: 'state' }, 'state');
+    if (state !== 'blind') throw new Error('a process that was cut off did not notice');
+  }
+  const version = lastVersion(plan);
+  const rights = [writer, ...others].map((each) => each.ask({ kind: 'right', version }, 'right'));
+  proxy.unblock();
+  const backMs = nowMs();
+  const replies = await Promise.all(rights);
+  return {
+    tiersMs: Math.max(...replies.map(({ tierMs }) => tierMs)) - backMs,
+    readsMs: Math.max(...replies.map(({ readsMs }) => readsMs)) - backMs,
+  };
 }
 
 /** Microseconds of Redis' CPU that announcing adds to an updated key: the same groups with and without, in turn. */
@@ -191,7 +145,7 @@ async function costOfLog(server: BenchRedis): Promise<number> {
   await waitForRedis(redis, { what: 'Redis', timeoutMs: 20_000 });
   const tiers = {
     with: createRedisTier({ redis, log: { writer: 'bench', maxKeys: 500_000 } }),
-    without: createRedisTier({ redis }),
+    without: createRedisTier({ redis, log: undefined }),
   };
   const spentUs = { with: [] as number[], without: [] as number[] };
   const onCpuUs = (): number =>
@@ -201,8 +155,9 @@ async function costOfLog(server: BenchRedis): Promise<number> {
     for (let round = 0; round < 60; round += 1) {
       for (const kind of ['with', 'without'] as const) {
         version += 1;
-        const writes = Array.from({ length: GROUP_FOR_COST }, (_, index) =>
-          upsertOf(`cost_${index}`, version),
+        const writes = Array.from(
+          { length: GROUP_FOR_COST },
+          (_, index) => changeOf(`cost_${index}`, version).write,
         );
         const beforeUs = onCpuUs();
         await tiers[kind].write(writes);

@@ -5,6 +5,7 @@ import { fleet } from './fleet.ts';
 import { freshness1k, freshness10k } from './freshness.ts';
 import { httpSource } from './http-source.ts';
 import { keysGrowth } from './keys-growth.ts';
+import { logCost } from './log-cost.ts';
 import { memory } from './memory.ts';
 import { reads } from './reads.ts';
 import { sourceDown } from './source-down.ts';
@@ -22,5 +23,6 @@ export const SCENARIOS: readonly Scenario[] = [
   memory,
   startTime,
   coherence,
+  logCost,
   fleet,
 ];

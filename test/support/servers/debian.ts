@@ -9,6 +9,7 @@ export type DebianPackage =
   | 'faketime'
   | 'chromium'
   | 'docker-compose'
+  | 'bsdutils'
   | 'default-jre-headless'
   | 'maven';
 
@@ -19,6 +20,7 @@ const PROOF: Readonly<Record<DebianPackage, () => boolean>> = {
   faketime: () => isOnPath('faketime'),
   chromium: () => isOnPath('chromium'),
   'docker-compose': () => isOnPath('docker-compose'),
+  bsdutils: () => isOnPath('script'),
   'default-jre-headless': () => isOnPath('java'),
   maven: () => isOnPath('mvn'),
 };
