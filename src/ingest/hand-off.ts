@@ -10,18 +10,17 @@ import type {
   Clock,
   Log,
   MarkStore,
-  QueuedChunk,
   SourceBatch,
-  SourceRecord,
 } from '../core/ports.ts';
 import type { BackPressure } from './back-pressure.ts';
 import { type CommitBehind, createCommitBehind } from './commit-behind.ts';
 import { type ChunkLimits, cut } from './cut.ts';
+import { enqueue } from './enqueue.ts';
 import { paused, rest, untilDone, type WaitOptions, whileBeating } from './keep-alive.ts';
 import type { Decision, DecisionKind } from './mark.ts';
 import { createRecheck } from './recheck.ts';
 import { TakenPartition } from './taken-partition.ts';
-import { sizeOfRecord, toChunk } from './to-chunk.ts';
+import { sizeOfRecord } from './to-chunk.ts';
 
 /** Past facts, for counters. */
 export type IngestEvent = { readonly topic: string; readonly partition: number } & (
@@ -145,6 +144,9 @@ async function handOver(context: Context, batch: SourceBatch, state: TakenPartit
   for (const part of inParts(cut(records, sizeOfRecord, context.limits))) {
     await underPressure(context, batch, waits);
     if (!(await enqueue(context, batch, state, part, waits))) return yieldMark(context, batch, state, waits);
+    const messages = part.reduce((sum, { length }) => sum + length, 0);
+    const { topic, partition } = batch;
+    context.events({ kind: 'enqueued', topic, partition, messages, chunks: part.length });
     await batch.heartbeat();
   }
   batch.resolve(String(state.next - 1n));
@@ -153,56 +155,6 @@ async function handOver(context: Context, batch: SourceBatch, state: TakenPartit
     // A late answer may come when the partition is another log already.
     if (state.epoch === epoch) state.acknowledge(next);
   });
-}
-
-/** Chunks into the queue, then the mark behind them. False when another consumer moved the mark. */
-async function enqueue(
-  context: Context,
-  batch: SourceBatch,
-  state: TakenPartition,
-  part: readonly (readonly SourceRecord[])[],
-  waits: WaitOptions,
-): Promise<boolean> {
-  const { returns, events } = context;
-  const { topic, partition } = batch;
-  const at = { group: context.source.groupId, topic, partition, epoch: state.epoch };
-  const chunks = part.map((records) => toChunk(records, at, context.machine));
-  const last = part.at(-1)?.at(-1)?.offset ?? '';
-  for (let before = -1; before !== returns(); ) {
-    // A Redis that was away between the two may have lost the chunks and kept the mark: both once more.
-    before = returns();
-    const moved = await untilDone(
-      batch,
-      'enqueueing',
-      () => enqueueAndMark(context, state, chunks, last),
-      waits,
-    );
-    if (moved === 'elsewhere') return false;
-    if (moved === 'moved') continue;
-    if (!(await untilDone(batch, 'moving the mark', () => state.moveTo(last), waits))) return false;
-  }
-  const messages = part.reduce((sum, { length }) => sum + length, 0);
-  events({ kind: 'enqueued', topic, partition, messages, chunks: part.length });
-  return true;
-}
-
-/**
- * Sends the mark right behind the chunks, in one round trip: it moves only over jobs that the store sees in the queue, so
- * what became of the enqueue need not be known first. Where it was early, the caller moves it after the enqueue.
- */
-async function enqueueAndMark(
-  { queue }: HandOffOptions,
-  state: TakenPartition,
-  chunks: readonly QueuedChunk[],
-  last: string,
-): Promise<'moved' | 'elsewhere' | 'early'> {
-  const jobs = chunks.map(({ id }) => id);
-  const sent = Promise.withResolvers<void>();
-  const enqueuing = queue.enqueue(chunks, sent.resolve).finally(sent.resolve);
-  const marking = sent.promise.then(() => state.moveBehind(last, jobs));
-  const [enqueued, marked] = await Promise.allSettled([enqueuing, marking]);
-  if (enqueued.status === 'rejected') throw enqueued.reason;
-  return marked.status === 'fulfilled' ? marked.value : 'early';
 }
 
 /** Another consumer moved the mark: nothing of this batch is committed; go on where the mark stands now. */
