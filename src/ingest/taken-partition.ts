@@ -80,6 +80,7 @@ export class TakenPartition {
     const { source, marks, onMissingMark, clock } = this.#options;
     const generation = look.generation;
     for (let looks = 1; ; looks += 1) {
+      await marks.settle(this.#nameNow());
       // In this order: an owner that still works moves the mark, then commits. Read the other way round, its progress
       // in between would look like a mark that was rolled back.
       const committed = await look.committed();

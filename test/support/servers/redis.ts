@@ -86,6 +86,10 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
 export interface RedisCluster {
   readonly nodes: readonly RedisServer[];
   readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  /** `redis+cluster://…` */
+  readonly url: string;
+  /** Which of the nodes has the slot of this key. */
+  ownerOf(key: string): Promise<RedisServer>;
   stop(): Promise<void>;
 }
 
@@ -125,6 +129,14 @@ export async function startRedisCluster(masters = 3): Promise<RedisCluster> {
   return {
     nodes,
     hosts: nodes.map(({ host, port }) => ({ host, port })),
+    url: `redis+cluster://${nodes.map(({ host, port }) => `${host}:${port}`).join(',')}`,
+    async ownerOf(key) {
+      const [first] = nodes;
+      const slot = Number((await first?.ask(`CLUSTER KEYSLOT ${key}`))?.slice(1));
+      const owner = nodes.findLast((_, index) => slot >= firstSlot(index));
+      if (owner === undefined) throw new Error(`nobody has slot ${slot}`);
+      return owner;
+    },
     stop: async () => void (await Promise.all(nodes.map((node) => node.stop()))),
   };
 }
