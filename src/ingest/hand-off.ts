@@ -2,7 +2,7 @@
  * The hand-off that loses nothing: cut a batch into chunks, enqueue them, move the mark, commit. In this order, so that
  * a crash anywhere only repeats what the fence answers with `same`.
  */
-import { fail } from '../core/errors.ts';
+import { CachewrightError, fail } from '../core/errors.ts';
 import type {
   BatchHandler,
   ChangeSource,
@@ -19,6 +19,7 @@ import { enqueue } from './enqueue.ts';
 import { paused, rest, untilDone, type WaitOptions, whileBeating } from './keep-alive.ts';
 import type { Decision, DecisionKind } from './mark.ts';
 import { createRecheck } from './recheck.ts';
+import { standAside } from './stand-aside.ts';
 import { TakenPartition } from './taken-partition.ts';
 import { sizeOfRecord } from './to-chunk.ts';
 
@@ -130,7 +131,7 @@ async function handOver(context: Context, batch: SourceBatch, state: TakenPartit
   if (first === undefined) return;
   // Going backwards within a generation: the source lost its place, or offers again what failed.
   if (!state.isTaken(batch.generation) || BigInt(first.offset) < state.next)
-    await take(context, batch, state, waits);
+    if (!(await take(context, batch, state, waits))) return;
   if (BigInt(first.offset) > state.next && !state.isPlaced) {
     // Or a gap that compaction left; then the same batch comes once more.
     state.isPlaced = true;
@@ -168,22 +169,37 @@ async function yieldMark(
   const error = fail('E_MARK_MOVED', { stream: `${topic}-${partition}` });
   options.log.warn({ topic, partition, code: error.code }, error.message);
   options.events({ kind: 'markMoved', topic, partition });
-  await take(options, batch, state, waits);
-  batch.seek(String(state.next));
+  if (await take(options, batch, state, waits)) batch.seek(String(state.next));
 }
 
+/** False: jobs of the partition have to be done in another shard first; the batch comes again when they are. */
 async function take(
   options: HandOffOptions,
   batch: SourceBatch,
   state: TakenPartition,
   waits: WaitOptions,
-): Promise<void> {
+): Promise<boolean> {
   const wait = (ms: number): Promise<void> => rest(batch, options.clock, ms);
-  tellTaken(
-    options,
-    state,
-    await untilDone(batch, 'comparing mark and commit', () => state.take(batch, wait), waits),
+  const orDraining = (error: unknown): CachewrightError => {
+    if (isDraining(error)) return error;
+    throw error;
+  };
+  const taken = await untilDone(
+    batch,
+    'comparing mark and commit',
+    () => state.take(batch, wait).catch(orDraining),
+    waits,
   );
+  if (!(taken instanceof CachewrightError)) {
+    tellTaken(options, state, taken);
+    return true;
+  }
+  standAside(batch, taken.message, () => state.isSettled(), waits);
+  return false;
+}
+
+function isDraining(error: unknown): error is CachewrightError {
+  return error instanceof CachewrightError && error.code === 'E_SHARD_DRAINING';
 }
 
 function tellTaken(

@@ -70,6 +70,17 @@ export class TakenPartition {
     return mine.resolve;
   }
 
+  /** Whether its mark stands where its jobs go, see {@link MarkStore.settle}; moves it there if it may. */
+  async isSettled(): Promise<boolean> {
+    const leave = await this.enter();
+    try {
+      await this.#options.marks.settle(this.#nameNow());
+      return true;
+    } finally {
+      leave();
+    }
+  }
+
   /**
    * Compares mark and commit, and makes the mark what it must be before anything is enqueued.
    *

@@ -1,4 +1,6 @@
 /** The whole service on a Redis Cluster of three masters, which is queue and cache in one, with a queue of three shards. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { connectRedis, type RedisClient, waitForRedis } from '../../src/adapters/redis-connection.ts';
 import { shardOfPlace, shardPrefix } from '../../src/core/shards.ts';
@@ -7,7 +9,7 @@ import { runCli } from '../support/cli.ts';
 import { aShop, finalsOf, lettersLie, shopServices } from '../support/dead-letters.ts';
 import { describeWith } from '../support/needs.ts';
 import { produceTo } from '../support/produce.ts';
-import { waitFor } from '../support/servers/process.ts';
+import { privateDir, waitFor } from '../support/servers/process.ts';
 import { type RedisCluster, startRedisCluster } from '../support/servers/redis.ts';
 import { type SharedKafka, sharedKafka, uniqueName } from '../support/servers/shared.ts';
 
@@ -28,7 +30,7 @@ describeWith(['redis', 'kafka'], 'on a Redis Cluster of three masters', () => {
   const shop = aShop();
 
   beforeAll(async () => {
-    [kafka, cluster] = await Promise.all([sharedKafka(), startRedisCluster(3)]);
+    [kafka, cluster] = await Promise.all([sharedKafka(), startRedisCluster(3, { appendonly: true })]);
     await kafka.createTopic(topic, { partitions: PARTITIONS });
     redis = connectRedis({
       url: cluster.url,
@@ -169,12 +171,30 @@ describeWith(['redis', 'kafka'], 'on a Redis Cluster of three masters', () => {
       'shard-2-dead-letters',
     ]);
     expect((await fetch(`${first.url}/readyz`)).status).toBe(200);
+
+    const dir = privateDir('cli');
+    const { shopInfoService: _, ...services } = config.services ?? {};
+    writeFileSync(join(dir, 'cachewright.config.json'), JSON.stringify({ ...config, services }));
+    const lines = Array.from({ length: 20 }, (__, index) => JSON.stringify(stock(6_000 + index, 1)));
+    const ingested = await runCli(['ingest', '-'], { cwd: dir, input: lines.join('\n') });
+    expect(ingested.code, ingested.stderr).toBe(0);
+    await waitFor(async () => (await redis.get(`stock_${keys}-6019`)) !== null, {
+      what: 'the ingested record',
+      timeoutMs: 30_000,
+    });
+    const doctor = await runCli(['doctor', '--json'], { cwd: dir });
+    const { findings } = JSON.parse(doctor.stdout) as { findings: { check: string; text: string }[] };
+    const shards = findings.find(({ check }) => check === 'queue')?.text ?? '';
+    expect(shards).toMatch(/^3 shard\(s\); 0: 0 job\(s\) on 127/);
+    expect(new Set(shards.match(/127\.0\.0\.1:\d+/g)).size).toBe(3);
+    expect(findings.filter(({ text }) => /^master at .*: version/.test(text))).toHaveLength(3);
   });
 
-  it('goes on by itself when a master is restarted: nothing is lost', async () => {
+  it('goes on by itself when a master is killed and comes back: nothing is lost', async () => {
     const victim = await cluster.ownerOf(shardPrefix(config.queue.prefix, 1));
     const before = first.finalCount() + second.finalCount();
-    const sending = Promise.all(
+    await victim.kill();
+    await Promise.all(
       [...Array(PARTITIONS).keys()].map((partition) =>
         send(
           partition,
@@ -182,8 +202,11 @@ describeWith(['redis', 'kafka'], 'on a Redis Cluster of three masters', () => {
         ),
       ),
     );
+    await waitFor(() => [first, second].some(({ log }) => log.lines.some(isPause)), {
+      what: 'ingest to pause',
+      timeoutMs: 30_000,
+    });
     await victim.restart();
-    await sending;
     await waitFor(
       async () => {
         const texts = await Promise.all(
@@ -196,6 +219,10 @@ describeWith(['redis', 'kafka'], 'on a Redis Cluster of three masters', () => {
     expect(first.finalCount() + second.finalCount()).toBeGreaterThanOrEqual(before + 300);
   });
 });
+
+function isPause({ message }: { readonly message: string }): boolean {
+  return message === 'partition paused';
+}
 
 /** A prefix whose shards lie on three masters. */
 async function spreadPrefix(cluster: RedisCluster): Promise<string> {

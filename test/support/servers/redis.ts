@@ -94,11 +94,15 @@ export interface RedisCluster {
 }
 
 /** Masters only, slots dealt out evenly; returns when every node says the cluster is whole. */
-export async function startRedisCluster(masters = 3): Promise<RedisCluster> {
+export async function startRedisCluster(
+  masters = 3,
+  options: Pick<RedisOptions, 'appendonly'> = {},
+): Promise<RedisCluster> {
   const busPorts = await Promise.all(Array.from({ length: masters }, freePort));
   const nodes = await Promise.all(
     busPorts.map((busPort) =>
       startRedis({
+        ...options,
         config: [
           'cluster-enabled yes',
           `cluster-port ${busPort}`,
