@@ -7,6 +7,7 @@ import { httpSource } from './http-source.ts';
 import { keysGrowth } from './keys-growth.ts';
 import { memory } from './memory.ts';
 import { reads } from './reads.ts';
+import { shards } from './shards.ts';
 import { sourceDown } from './source-down.ts';
 import { startTime } from './start-time.ts';
 
@@ -23,4 +24,5 @@ export const SCENARIOS: readonly Scenario[] = [
   startTime,
   coherence,
   fleet,
+  shards,
 ];
