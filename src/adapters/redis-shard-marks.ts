@@ -66,7 +66,10 @@ export function createShardMarks(options: ShardMarksOptions): MarkStore & { clos
         }
       }
     },
-    read: async (stream) => (await find(stream))?.mark ?? null,
+    async read(stream) {
+      await shards.ready();
+      return (await find(stream))?.mark ?? null;
+    },
     async latest(stream) {
       const all = await Promise.all(numbers().map((shard) => at(shard).latest(stream)));
       return all.reduce<LatestEpoch | null>(

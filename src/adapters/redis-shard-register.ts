@@ -1,5 +1,6 @@
+import { fail } from '../core/errors.ts';
 import type { ShardRegister } from '../core/ports.ts';
-import type { RedisClient } from './redis-connection.ts';
+import { type RedisClient, redisReason } from './redis-connection.ts';
 
 /** KEYS the number · ARGV a number: the larger of both is kept, and returned. One shard is written down nowhere. */
 const RAISE = `
@@ -22,14 +23,21 @@ export function createShardRegister(options: {
   const { redis, prefix, configured } = options;
   const key = `${prefix}:shards`;
   let known = configured;
-  let written = 1;
+  let isReady: boolean = false;
 
+  const ask = async (): Promise<number> => {
+    try {
+      return Number(
+        known === 1 ? ((await redis.get(key)) ?? 1) : await redis.eval(RAISE, 1, key, String(known)),
+      );
+    } catch (error) {
+      throw fail('E_UNREACHABLE', { what: 'The number of shards in Redis', reason: redisReason(error) });
+    }
+  };
   const look = async (): Promise<number> => {
     // What this process knows is written down again: the server may have been rolled back.
-    written = Number(
-      known === 1 ? ((await redis.get(key)) ?? 1) : await redis.eval(RAISE, 1, key, String(known)),
-    );
-    known = Math.max(known, written);
+    known = Math.max(known, await ask());
+    isReady = true;
     return known;
   };
   return {
@@ -37,7 +45,7 @@ export function createShardRegister(options: {
     count: () => known,
     look,
     async ready() {
-      if (written < configured) await look();
+      if (!isReady) await look();
     },
   };
 }

@@ -133,9 +133,9 @@ export interface ShardRegister {
   readonly configured: number;
   /** All there are, as far as this process knows: those that others use, or used, too. */
   count(): number;
-  /** Asks Redis for all there are, and writes down what it does not know. */
+  /** Asks Redis for all there are, and writes down what it does not know. @throws `E_UNREACHABLE` */
   look(): Promise<number>;
-  /** Resolves when the configured ones are written down; nothing may be put into them before. */
+  /** Resolves once it has looked: nothing may be put into a shard, or looked for, before. @throws `E_UNREACHABLE` */
   ready(): Promise<void>;
 }
 

@@ -1,3 +1,4 @@
+import { fail, reasonOf } from '../core/errors.ts';
 import type { ChunkQueue, QueuedChunk, ShardRegister } from '../core/ports.ts';
 import { shardOfName, shardOfPlace } from '../core/shards.ts';
 
@@ -14,7 +15,9 @@ export function createShardedQueue({ shards, at }: ShardedQueueOptions): ChunkQu
 
   return {
     async enqueue(chunks, sent) {
-      await shards.ready();
+      await shards.ready().catch((error: unknown) => {
+        throw fail('E_ENQUEUE_FAILED', { reason: reasonOf(error) });
+      });
       const parts = new Map<number, QueuedChunk[]>();
       for (const chunk of chunks) {
         const shard = shardOf(chunk);
