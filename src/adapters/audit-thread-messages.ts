@@ -6,8 +6,8 @@ import type { AuditRecord } from '../core/trail.ts';
 export interface AuditThreadData {
   readonly file: string;
   readonly redisUrl: string;
-  /** The outbox stream's key. */
-  readonly outbox: string;
+  /** Keys of the outbox streams, one of each shard. */
+  readonly outboxes: readonly string[];
   readonly connectTimeoutMs: number;
   readonly commandTimeoutMs: number;
 }
@@ -15,6 +15,8 @@ export interface AuditThreadData {
 export type ToAuditThread =
   | { readonly kind: 'find'; readonly id: number; readonly query: AuditQuery }
   | { readonly kind: 'count'; readonly id: number }
+  /** Outboxes of shards that were found since. */
+  | { readonly kind: 'follow'; readonly id: number; readonly outboxes: readonly string[] }
   | { readonly kind: 'flush'; readonly id: number; readonly deadlineMs: number }
   | { readonly kind: 'close'; readonly id: number; readonly deadlineMs: number };
 
@@ -34,6 +36,7 @@ export type FromAuditThread =
   | { readonly kind: 'error'; readonly error: PostedError }
   | { readonly kind: 'found'; readonly id: number; readonly records: readonly AuditRecord[] }
   | { readonly kind: 'counted'; readonly id: number; readonly rows: number }
+  | { readonly kind: 'followed'; readonly id: number }
   | { readonly kind: 'flushed'; readonly id: number; readonly isDone: boolean }
   | { readonly kind: 'failed'; readonly id: number; readonly error: PostedError }
   /** The last message: the store is closed. */

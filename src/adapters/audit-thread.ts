@@ -38,6 +38,8 @@ export interface AuditThread extends Pick<AuditReader, 'find' | 'count'> {
    * @throws `E_AUDIT_STORE`, `E_FORMAT_NEWER` when the file cannot be opened
    */
   start(): Promise<'writing' | 'standby'>;
+  /** Empties these outboxes too. */
+  follow(outboxes: readonly string[]): Promise<void>;
   /** As last told; entries wait in Redis, so ingest must pause when they grow too many. */
   lag(): AuditLag;
   /** Writes what is in the outbox now; false when the deadline passed. */
@@ -56,7 +58,8 @@ type Question = ToAuditThread extends infer Message
 
 /** The main thread's side of the audit: starts the thread, starts it again when it dies, and asks it. */
 export function createAuditThread(options: AuditThreadOptions): AuditThread {
-  const { onLag, onDefect, onError, program = defaultProgram(), ...data } = options;
+  const { onLag, onDefect, onError, program = defaultProgram(), ...given } = options;
+  let data: AuditThreadData = given;
   const pending = new Map<number, PromiseWithResolvers<Answer>>();
   const started = Promise.withResolvers<'writing' | 'standby'>();
   let worker: Worker | undefined;
@@ -149,6 +152,13 @@ export function createAuditThread(options: AuditThreadOptions): AuditThread {
     async count() {
       const answer = await ask({ kind: 'count' });
       return answer.kind === 'counted' ? answer.rows : 0;
+    },
+    async follow(outboxes) {
+      const more = outboxes.filter((outbox) => !data.outboxes.includes(outbox));
+      if (more.length === 0) return;
+      // A thread that dies meanwhile is started again with them.
+      data = { ...data, outboxes: [...data.outboxes, ...more] };
+      if (worker !== undefined) await ask({ kind: 'follow', outboxes: more });
     },
     async flush(deadlineMs) {
       const answer = await ask({ kind: 'flush', deadlineMs });

@@ -36,6 +36,8 @@ export interface DeadLetterMoverOptions {
   readonly outbox: string;
   /** The next outbox of the letters that also go to Kafka; undefined: none does. */
   readonly kafka: { readonly outbox: string; readonly isFor: (letter: DeadLetter) => boolean } | undefined;
+  /** Takes letters away for good that may lie elsewhere. @defaultValue those of this queue */
+  readonly takeAway?: (ids: readonly string[]) => Promise<unknown>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -53,6 +55,12 @@ interface Entry {
  */
 export function createDeadLetterMover(options: DeadLetterMoverOptions): DeadLetterMover {
   const { redis, prefix, outbox, kafka, clock, log } = options;
+  const takeAway =
+    options.takeAway ??
+    (async (ids: readonly string[]): Promise<void> => {
+      await keepAway(redis, prefix, ids, clock);
+      await removeLetters(queue, ids);
+    });
   const queue = new Queue(DEAD_LETTER_QUEUE, { connection: options.connection, prefix });
   queue.on('error', (error) => log.debug({ err: redisReason(error) }, 'dead-letter queue'));
   const lease = createMoverLease(redis, `${prefix}:dead-mover`);
@@ -68,7 +76,8 @@ export function createDeadLetterMover(options: DeadLetterMoverOptions): DeadLett
     if (entries.length === 0) return 0;
     const letters = entries.flatMap(({ content }) => ('settled' in content ? [] : [content]));
     await add(letters);
-    await takeAway(entries.flatMap(({ content }) => ('settled' in content ? content.settled : [])));
+    const settled = entries.flatMap(({ content }) => ('settled' in content ? content.settled : []));
+    if (settled.length > 0) await takeAway(settled);
     await handOn(entries);
     return entries.length;
   };
@@ -104,12 +113,6 @@ export function createDeadLetterMover(options: DeadLetterMoverOptions): DeadLett
       queue,
       ids.filter((_, index) => scores[index] != null),
     );
-  };
-
-  const takeAway = async (ids: readonly string[]): Promise<void> => {
-    if (ids.length === 0) return;
-    await keepAway(redis, prefix, ids, clock);
-    await removeLetters(queue, ids);
   };
 
   /** What is done leaves the outbox; what goes to Kafka enters the next one in the same step. */

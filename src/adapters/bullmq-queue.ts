@@ -2,7 +2,7 @@ import { Queue } from 'bullmq';
 import { fail } from '../core/errors.ts';
 import { packChunk } from '../core/packed-chunk.ts';
 import type { ChunkQueue, Log, QueueDepth } from '../core/ports.ts';
-import { type RedisClient, redisReason } from './redis-connection.ts';
+import { isUsable, type RedisClient, redisReason } from './redis-connection.ts';
 
 export interface ChunkQueueOptions {
   /** A connection that fails fast, see `connectRedis`; whoever made it closes it. */
@@ -123,11 +123,6 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
       if (queue !== undefined) await within(queue.close(), 2_000).catch(onError);
     },
   };
-}
-
-/** A Redis Cluster's connection says `connect` for long stretches in which it works. */
-function isUsable({ status }: RedisClient): boolean {
-  return status === 'ready' || status === 'connect';
 }
 
 async function within<T>(work: Promise<T>, ms: number): Promise<T> {

@@ -28,6 +28,7 @@ export function createMemoryMarks(hasJob: (id: string) => boolean = () => false)
   };
 
   return {
+    settle: () => Promise.resolve(),
     read: (stream) => Promise.resolve(marks.get(nameOf(stream)) ?? null),
     latest: (stream) => Promise.resolve(newest.get(placeOf(stream)) ?? null),
     move: (stream, from, to) => Promise.resolve(move(stream, from, to)),

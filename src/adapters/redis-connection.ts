@@ -104,6 +104,16 @@ export function waitForRedis(
   });
 }
 
+/** Whether commands are taken now. A cluster's connection says `connect` for long stretches in which it works. */
+export function isUsable(redis: RedisClient): boolean {
+  return redis.status === 'ready' || (redis instanceof Cluster && redis.status === 'connect');
+}
+
+/** The server itself, or all masters of a cluster. */
+export function mastersOf(redis: RedisClient): readonly Redis[] {
+  return redis instanceof Cluster ? redis.nodes('master') : [redis];
+}
+
 /** The address without credentials: `Redis at 127.0.0.1:6379`. */
 export function describeRedis(url: string): string {
   const { hosts, isCluster } = parseRedisUrl(url);

@@ -1,7 +1,6 @@
 /** The invalidation log as its followers see it: a Redis Stream, read from a cursor of their own. */
-import { Cluster, type Redis } from 'ioredis';
 import { announce, changesOf, COUNTER_KEY, fenceOf, LOG_KEY, type LogWriter } from './redis-announcement.ts';
-import { type RedisClient, redisReason } from './redis-connection.ts';
+import { mastersOf, type RedisClient, redisReason } from './redis-connection.ts';
 import { fail } from '../core/errors.ts';
 import type { InvalidationLog, LogEntry } from '../core/ports.ts';
 
@@ -62,9 +61,8 @@ export function createRedisInvalidationLog(
 
 /** Run id and history of every master: after a restart, a failover or a rollback they are others. */
 async function serversOf(redis: RedisClient): Promise<string> {
-  const masters: Redis[] = redis instanceof Cluster ? redis.nodes('master') : [redis];
   const names = await Promise.all(
-    masters.map(async (master) => {
+    mastersOf(redis).map(async (master) => {
       const [server, replication] = await Promise.all([master.info('server'), master.info('replication')]);
       return `${fieldOf(server, 'run_id')}/${fieldOf(replication, 'master_replid')}`;
     }),

@@ -1,10 +1,16 @@
-import { fail } from '../core/errors.ts';
 import type { Log, Mark, MarkName, MarkStore } from '../core/ports.ts';
-import { type RedisClient, redisReason } from './redis-connection.ts';
+import type { RedisClient } from './redis-connection.ts';
+import {
+  leftTextOf,
+  markFieldOf,
+  markKeyOf,
+  type MarkText,
+  markTextOf,
+  movesFieldOf,
+  readMarkText,
+} from './redis-mark-text.ts';
+import { type RedisReturns, watchReturns } from './redis-returns.ts';
 import { compileScript } from './redis-script.ts';
-
-/** Bumped when the text of a mark changes. */
-export const MARK_FORMAT = 1;
 
 /**
  * Compare and set. KEYS the stream's hash, then the jobs that must be there · ARGV field of the cluster, text it must have
@@ -25,11 +31,33 @@ return 1
 
 const runMove = compileScript(MOVE);
 
-/** The id a server gave itself at its start, asked in the slot of the marks so that a Redis Cluster answers for the right node. */
-const RUN_ID = `
-redis.call('EXISTS', KEYS[1])
-return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+/**
+ * Leaves a shard, or comes to one. KEYS the stream's hash · ARGV fields of mark and moves, moves it gets, text it must have
+ * ('' any), text it gets, cluster id, epoch. Whatever was moved as often or oftener stays. Returns 1 done, 0 not.
+ */
+const PLACE = `
+local stored = redis.call('HGET', KEYS[1], ARGV[1])
+local moves = stored and tonumber(redis.call('HGET', KEYS[1], ARGV[2]) or '0') or -1
+if moves >= tonumber(ARGV[3]) then return 0 end
+if ARGV[4] ~= '' and stored ~= ARGV[4] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[5], ARGV[2], ARGV[3])
+local newest = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '-1')
+if tonumber(ARGV[7]) > newest then redis.call('HSET', KEYS[1], 'epoch', ARGV[7], 'cluster', ARGV[6]) end
+return 1
 `;
+
+/** Whether a job is not finished whose id begins so. KEYS wait, paused, active, then delayed, prioritized, failed · ARGV the beginning. */
+const UNFINISHED = `
+local function has(ids)
+  for _, id in ipairs(ids) do
+    if string.sub(id, 1, #ARGV[1]) == ARGV[1] then return true end
+  end
+end
+for at = 1, 3 do if has(redis.call('LRANGE', KEYS[at], 0, -1)) then return 1 end end
+for at = 4, 6 do if has(redis.call('ZRANGE', KEYS[at], 0, -1)) then return 1 end end
+return 0
+`;
+const UNFINISHED_TYPES = ['wait', 'paused', 'active', 'delayed', 'prioritized', 'failed'];
 
 export interface RedisMarksOptions {
   /** A connection with deadlines (`commandTimeout`, no offline queue): the hand-off repeats what failed. */
@@ -38,36 +66,71 @@ export interface RedisMarksOptions {
   readonly prefix: string;
   /** BullMQ's name of the queue, for {@link MarkStore.moveBehind}. */
   readonly queue: string;
-  /** How often to ask for the server's run id, milliseconds: a failover behind one address may keep the connection. @defaultValue 10_000 */
-  readonly watchMs?: number;
+  /** Tells when the server was away, or is another; stopped by `close`. @defaultValue one that looks every 10 s */
+  readonly returns?: RedisReturns;
   readonly log: Log;
+}
+
+/** A mark as one shard has it. */
+export interface PlacedMark extends MarkText {
+  /** How often it left a shard and came to one until it was written here. */
+  readonly moves: number;
+}
+
+/** The marks of one shard. `settle` has nothing to do: see `createShardMarks` for a queue of several. */
+export interface RedisMarks extends MarkStore {
+  look(stream: MarkName): Promise<PlacedMark | null>;
+  /** Leaves the mark behind as gone to another shard, if it still is what was seen. */
+  leave(stream: MarkName, seen: PlacedMark, leftFor: number): Promise<void>;
+  /** Takes in a mark that left another shard for this one, unless that has happened. */
+  take(stream: MarkName, left: PlacedMark): Promise<void>;
+  /** Whether jobs are not finished whose ids begin so. */
+  hasUnfinished(idsBegin: string): Promise<boolean>;
+  close(): void;
 }
 
 /**
  * Marks in the queue's Redis: one hash per group, topic and partition, with a field per Kafka cluster
  * (`cluster:<id>` → JSON of the mark) and the newest epoch over all clusters (`epoch`, `cluster`).
  */
-export function createRedisMarks(options: RedisMarksOptions): MarkStore & { close(): void } {
-  const { connection, prefix, log } = options;
-  const watch = watchReturns(options, () => connection.eval(RUN_ID, 1, `${prefix}:marks`));
+export function createRedisMarks(options: RedisMarksOptions): RedisMarks {
+  const { connection, prefix, queue, log } = options;
+  const { returns = watchReturns({ connection, log, slots: [`${prefix}:marks`] }) } = options;
+  const unfinished = UNFINISHED_TYPES.map((type) => `${prefix}:${queue}:${type}`);
   const moveMark = (
     stream: MarkName,
     from: Mark | null,
     to: Mark,
     jobs: readonly string[],
   ): Promise<unknown> => {
-    const keys = [keyOf(prefix, stream), ...jobs.map((id) => `${prefix}:${options.queue}:${id}`)];
-    const args = [from === null ? '' : textOf(from), textOf(to), stream.clusterId, String(to.epoch)];
-    return runMove(connection, keys.length, [...keys, fieldOf(stream), ...args]);
+    const keys = [markKeyOf(prefix, stream), ...jobs.map((id) => `${prefix}:${queue}:${id}`)];
+    const args = [markTextOf(from), markTextOf(to), stream.clusterId, String(to.epoch)];
+    return runMove(connection, keys.length, [...keys, markFieldOf(stream), ...args]);
+  };
+  const place = async (stream: MarkName, epoch: number, moves: number, must: string, text: string) => {
+    const fields = [markFieldOf(stream), movesFieldOf(stream)];
+    const args = [String(moves), must, text, stream.clusterId, String(epoch)];
+    await connection.eval(PLACE, 1, markKeyOf(prefix, stream), ...fields, ...args);
   };
 
   return {
+    settle: () => Promise.resolve(),
     async read(stream) {
-      const text = await connection.hget(keyOf(prefix, stream), fieldOf(stream));
-      return text === null ? null : parse(text);
+      const text = await connection.hget(markKeyOf(prefix, stream), markFieldOf(stream));
+      return text === null ? null : readMarkText(text).mark;
     },
+    async look(stream) {
+      const fields = [markFieldOf(stream), movesFieldOf(stream)];
+      const [text, moves] = await connection.hmget(markKeyOf(prefix, stream), ...fields);
+      return text == null ? null : { ...readMarkText(text), moves: Number(moves ?? 0) };
+    },
+    leave: (stream, { mark, moves }, leftFor) =>
+      place(stream, mark.epoch, moves + 1, markTextOf(mark), leftTextOf(mark, leftFor)),
+    take: (stream, { mark, moves }) => place(stream, mark.epoch, moves + 1, '', markTextOf(mark)),
+    hasUnfinished: async (idsBegin) =>
+      (await connection.eval(UNFINISHED, unfinished.length, ...unfinished, idsBegin)) === 1,
     async latest(stream) {
-      const [epoch, clusterId] = await connection.hmget(keyOf(prefix, stream), 'epoch', 'cluster');
+      const [epoch, clusterId] = await connection.hmget(markKeyOf(prefix, stream), 'epoch', 'cluster');
       return epoch == null || clusterId == null ? null : { epoch: Number(epoch), clusterId };
     },
     async move(stream, from, to) {
@@ -77,78 +140,10 @@ export function createRedisMarks(options: RedisMarksOptions): MarkStore & { clos
       const reply = await moveMark(stream, from, to, jobs);
       return reply === 1 ? 'moved' : reply === 0 ? 'elsewhere' : 'early';
     },
-    onReturn: (listener) => watch.onReturn(listener),
+    onReturn: (listener) => returns.onReturn(listener),
     close() {
-      watch.stop();
+      returns.stop();
       log.debug({}, 'marks closed');
     },
   };
-}
-
-/** Tells of reconnects and of another run id. */
-function watchReturns({ connection, watchMs = 10_000, log }: RedisMarksOptions, ask: () => Promise<unknown>) {
-  const listeners = new Set<(reason: string) => void>();
-  const tell = (reason: string): void => {
-    for (const listener of listeners) listener(reason);
-  };
-  let isFirst = connection.status !== 'ready';
-  let runId = '';
-  const onReady = (): void => {
-    if (!isFirst) tell('Redis is connected again');
-    isFirst = false;
-  };
-  const compareRunId = async (): Promise<void> => {
-    if (connection.status !== 'ready') return;
-    try {
-      const now = String(await ask());
-      if (runId !== '' && now !== runId) tell('Redis was started anew, or another server took over');
-      runId = now;
-    } catch (error) {
-      log.debug({ err: redisReason(error) }, 'the run id of Redis is not known');
-    }
-  };
-  connection.on('ready', onReady);
-  const timer = setInterval(() => void compareRunId(), watchMs);
-  timer.unref();
-  void compareRunId();
-  return {
-    onReturn(listener: (reason: string) => void): () => void {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    stop(): void {
-      clearInterval(timer);
-      connection.off('ready', onReady);
-      listeners.clear();
-    },
-  };
-}
-
-/** Names are encoded, so that no topic or group can read as another place. */
-function keyOf(prefix: string, { groupId, topic, partition }: MarkName): string {
-  return `${prefix}:mark:${encodeURIComponent(groupId)}:${encodeURIComponent(topic)}:${partition}`;
-}
-
-function fieldOf({ clusterId }: MarkName): string {
-  return `cluster:${clusterId}`;
-}
-
-/** Always the same text for the same mark: the comparison is by text. */
-function textOf({ epoch, enqueued, committed, logId }: Mark): string {
-  return JSON.stringify({ format: MARK_FORMAT, epoch, enqueued, committed, logId });
-}
-
-function parse(text: string): Mark {
-  const mark: unknown = JSON.parse(text);
-  if (!isMark(mark))
-    throw fail('E_FORMAT_NEWER', { what: 'mark', format: formatOf(mark), known: MARK_FORMAT });
-  return { epoch: mark.epoch, enqueued: mark.enqueued, committed: mark.committed, logId: mark.logId };
-}
-
-function formatOf(mark: unknown): unknown {
-  return typeof mark === 'object' && mark !== null && 'format' in mark ? mark.format : 'none';
-}
-
-function isMark(mark: unknown): mark is Mark {
-  return formatOf(mark) === MARK_FORMAT;
 }

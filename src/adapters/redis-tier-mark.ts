@@ -1,7 +1,7 @@
 import { Cluster } from 'ioredis';
 import { fail } from '../core/errors.ts';
 import type { TierBeat, TierMarks, TierRepair } from '../core/ports.ts';
-import type { RedisClient } from './redis-connection.ts';
+import { mastersOf, type RedisClient } from './redis-connection.ts';
 
 /** Bumped when the text of a beat changes. */
 const BEAT_FORMAT = 1;
@@ -63,14 +63,15 @@ export interface RedisTierMarksOptions {
   readonly prefix: string;
   /** BullMQ's name of the queue. */
   readonly queue: string;
+  /** The hash-tagged prefixes of all shards of the queue there are. @defaultValue `prefix` alone */
+  readonly queues?: () => readonly string[];
 }
 
 /** The tier mark in two servers: `<prefix>:tier-mark`, a hash in the queue's Redis and a text in the cache's. */
 export function createRedisTierMarks(options: RedisTierMarksOptions): TierMarks {
-  const { queueRedis, cacheRedis, prefix, queue } = options;
+  const { queueRedis, cacheRedis, prefix, queue, queues = () => [prefix] } = options;
   const key = `${prefix}:tier-mark`;
   const types = ['wait', 'paused', 'active', 'delayed', 'prioritized', 'failed'];
-  const jobs = types.map((type) => `${prefix}:${queue}:${type}`);
   const move = async (field: string, from: string, to: string): Promise<boolean> =>
     (await queueRedis.eval(COMPARE_AND_SET, 1, key, field, from, to)) === 1;
 
@@ -84,10 +85,19 @@ export function createRedisTierMarks(options: RedisTierMarksOptions): TierMarks 
     },
     beatQueue: (from, to) => move('beat', textOf(from), textOf(to)),
     async unfinished() {
-      const reply = await queueRedis.eval(UNFINISHED, jobs.length, ...jobs);
-      const texts = Array.isArray(reply) ? reply.map(String) : [];
+      const replies = await Promise.all(
+        queues().map((shard) => {
+          const jobs = types.map((type) => `${shard}:${queue}:${type}`);
+          return queueRedis.eval(UNFINISHED, jobs.length, ...jobs);
+        }),
+      );
+      const texts = replies.flat().map(String);
       const found = new Map<string, string>();
-      for (let at = 0; at + 1 < texts.length; at += 2) found.set(texts[at] ?? '', texts[at + 1] ?? '0');
+      for (let at = 0; at + 1 < texts.length; at += 2) {
+        const [ids = '', first = '0'] = [texts[at], texts[at + 1]];
+        const known = found.get(ids);
+        if (known === undefined || BigInt(first) < BigInt(known)) found.set(ids, first);
+      }
       return found;
     },
     async repair() {
@@ -103,9 +113,10 @@ export function createRedisTierMarks(options: RedisTierMarksOptions): TierMarks 
 
 /** The run ids of all masters: each start of a server has another. */
 async function serverOf(redis: RedisClient): Promise<string> {
-  const servers = redis instanceof Cluster ? redis.nodes('master') : [redis];
   const ids = await Promise.all(
-    servers.map(async (server) => /^run_id:([0-9a-f]+)/m.exec(await server.info('server'))?.[1] ?? ''),
+    mastersOf(redis).map(
+      async (server) => /^run_id:([0-9a-f]+)/m.exec(await server.info('server'))?.[1] ?? '',
+    ),
   );
   return ids.toSorted().join(' ');
 }

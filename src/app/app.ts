@@ -2,15 +2,14 @@ import type { Config } from '../config/schema.ts';
 import { reasonOf } from '../core/errors.ts';
 import { createServer, type HttpServer } from '../server/server.ts';
 import { type CacheGuard, startCacheGuard } from './cache-guard.ts';
-import type { DeadLetterDelivery } from '../dead-letters/deliver.ts';
-import { deadLetterDelivery } from './dead-letter-delivery.ts';
 import { type CachewrightEvents } from './events.ts';
 import { type KafkaIngest, startKafkaIngest } from './kafka-ingest.ts';
 import { checkRedisRoles } from './redis-roles.ts';
 import { createRedisWatch } from './redis-watch.ts';
 import { createView } from './view.ts';
 import { buildParts, type Overrides, type Parts } from './parts.ts';
-import { buildWorker } from './worker.ts';
+import { createShardWatch } from './shard-watch.ts';
+import { createShardWork, type ShardWork } from './shard-work.ts';
 
 /** A running process: what `createCachewright` gives, and what the commands steer. */
 export interface App {
@@ -42,10 +41,10 @@ class RunningApp implements App {
   readonly #has: ReadonlySet<string>;
   readonly #redisWatch: ReturnType<typeof createRedisWatch>;
   #server: HttpServer | undefined;
-  #worker: ReturnType<typeof buildWorker> | undefined;
+  readonly #shardWatch: ReturnType<typeof createShardWatch>;
+  #work: ShardWork | undefined;
   #kafka: KafkaIngest | undefined;
   #cacheGuard: CacheGuard | undefined;
-  #delivery: DeadLetterDelivery | undefined;
   #isAuditOpen = false;
   #isStarted = false;
   #closing: Promise<void> | undefined;
@@ -54,6 +53,7 @@ class RunningApp implements App {
     this.parts = parts;
     this.#has = new Set(parts.config.roles);
     this.#redisWatch = createRedisWatch(parts);
+    this.#shardWatch = createShardWatch(parts, async () => this.#work?.serve());
   }
 
   get url(): string {
@@ -73,6 +73,7 @@ class RunningApp implements App {
     await parts.connections.ready(this.#stop.signal);
     await checkRedisRoles(parts);
     this.#redisWatch.start();
+    await this.#shardWatch.start();
     await parts.coherence.start();
     await parts.instances.start((others) => parts.log.debug({ others }, 'instances that share this queue'));
     if (this.#has.has('worker')) {
@@ -80,11 +81,8 @@ class RunningApp implements App {
       this.#isAuditOpen = true;
       if (role === 'standby')
         parts.log.info({}, 'another process of this host writes the audit file; this one stands by');
-      parts.mover.start();
-      this.#delivery = parts.config.kafka && deadLetterDelivery(parts, parts.config.kafka);
-      this.#delivery?.start();
-      this.#worker = buildWorker(parts);
-      await this.#worker.start();
+      this.#work = createShardWork(parts);
+      await this.#work.serve();
     }
     if (this.#has.has('ingest') && parts.config.kafka !== undefined) {
       this.#kafka = await startKafkaIngest(parts, parts.config.kafka, this.#stop.signal);
@@ -122,6 +120,7 @@ class RunningApp implements App {
     const { parts } = this;
     this.#stop.abort();
     this.#redisWatch.close();
+    this.#shardWatch.close();
     const step = async (
       what: string,
       done: Promise<unknown> | undefined,
@@ -138,9 +137,9 @@ class RunningApp implements App {
     };
     await step('the watch over the cache', this.#cacheGuard?.close(), 5_000);
     await step('ingest', this.#kafka?.close(), graceMs + 2_000);
-    await step('the worker', this.#worker?.close(graceMs), graceMs + 6_000);
-    await step('dead letters', parts.mover.close(), 2_000);
-    await step('the delivery of dead letters', this.#delivery?.close(), 2_000);
+    await step('the worker', this.#work?.closeWorkers(graceMs), graceMs + 6_000);
+    await step('dead letters', this.#work?.closeMovers(), 2_000);
+    await step('the delivery of dead letters', this.#work?.closeDeliveries(), 2_000);
     await step('the office of dead letters', parts.deadLetters.close(), 1_000);
     if (this.#isAuditOpen) await step('the audit', parts.audit.close(3_000), 5_000);
     await step('HTTP', this.#server?.close(), 2_000);

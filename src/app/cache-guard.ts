@@ -1,5 +1,4 @@
 import { createKafkaLogs } from '../adapters/kafka-logs.ts';
-import { createRedisMarks } from '../adapters/redis-mark.ts';
 import { createRedisTierMarks } from '../adapters/redis-tier-mark.ts';
 import type { KafkaConfig } from '../config/schema.ts';
 import { CachewrightError, reasonOf } from '../core/errors.ts';
@@ -8,7 +7,8 @@ import type { ReplayRange } from '../ingest/replay-plan.ts';
 import { createTierGuard, type GuardedPartition, type TierFall } from '../ingest/tier-guard.ts';
 import { createTierRepair } from '../ingest/tier-repair.ts';
 import { kafkaConnection } from './kafka-connection.ts';
-import { type Parts, QUEUE } from './parts.ts';
+import type { Parts } from './parts.ts';
+import { QUEUE } from './queue-shards.ts';
 import { createReplays, type Replays } from './replay.ts';
 
 /** Time between two beats. A cache that lost less than this is noticed by its restart. */
@@ -28,12 +28,13 @@ export interface CacheGuard {
  * the others only drop their local tier when one of them has found the cache behind.
  */
 export function startCacheGuard(parts: Parts): CacheGuard | undefined {
-  const { config, connections, prefix } = parts;
+  const { config, connections, prefix, shards } = parts;
   if (config.redis.cache.url === config.redis.url) return undefined;
   const tierMarks = createRedisTierMarks({
     queueRedis: connections.queue,
     cacheRedis: connections.cache,
     prefix,
+    queues: () => shards.all().map((shard) => shard.prefix),
     queue: QUEUE,
   });
   const resync = createResync(parts, tierMarks);
@@ -91,8 +92,8 @@ function createResync({ localTier, log }: Parts, tierMarks: TierMarks): () => Pr
 }
 
 function createKeeper(parts: Parts, kafka: KafkaConfig, tierMarks: TierMarks) {
-  const { config, connections, prefix, queue, machine, instance, clock, log, events } = parts;
-  const marks = createRedisMarks({ connection: connections.queue, prefix, queue: QUEUE, log });
+  const { config, queue, machine, instance, clock, log, events } = parts;
+  const marks = parts.shards.marks();
   const logs = createKafkaLogs(kafkaConnection(kafka, log));
   const replays = createReplays({ config, kafka, queue, marks, machine, clock, log });
   const closed = new AbortController();

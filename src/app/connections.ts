@@ -2,6 +2,7 @@ import {
   connectRedis,
   connectRedisForWorker,
   describeRedis,
+  isUsable,
   type RedisClient,
   waitForRedis,
 } from '../adapters/redis-connection.ts';
@@ -76,7 +77,7 @@ export function openConnections(config: Config, instance: string, clock: Clock, 
         [blocking, cacheRedis].map((redis) => waitUntilReady(redis, 'Redis', clock, log, signal)),
       );
     },
-    missing: () => named.filter(({ redis }) => redis.status !== 'ready').map(({ what }) => what),
+    missing: () => named.filter(({ redis }) => !isUsable(redis)).map(({ what }) => what),
     close() {
       isClosing = true;
       for (const redis of [queue, blocking, cacheRedis, follower]) redis.disconnect();

@@ -5,10 +5,15 @@ import type { KafkaConfig } from '../config/schema.ts';
 import { createDeadLetterDelivery, type DeadLetterDelivery } from '../dead-letters/deliver.ts';
 import { kafkaConnection } from './kafka-connection.ts';
 import type { Parts } from './parts.ts';
+import type { QueueShard } from './queue-shards.ts';
 
-/** Delivers dead letters to Kafka, where the configuration asks for it. */
-export function deadLetterDelivery(parts: Parts, kafka: KafkaConfig): DeadLetterDelivery | undefined {
-  const { connections, keys, prefix, clock, log } = parts;
+/** Delivers dead letters of a shard to Kafka, where the configuration asks for it. */
+export function deadLetterDelivery(
+  parts: Parts,
+  kafka: KafkaConfig,
+  { prefix, keys }: QueueShard,
+): DeadLetterDelivery | undefined {
+  const { connections, clock, log } = parts;
   const { deadLetters, groupId } = kafka;
   if (deadLetters === undefined) return undefined;
   return createDeadLetterDelivery({

@@ -1,6 +1,3 @@
-import { createDeadLetterBox } from '../adapters/bullmq-dead-letter-box.ts';
-import { queueKeys } from '../adapters/bullmq-closing-script.ts';
-import type { RedisClient } from '../adapters/redis-connection.ts';
 import type { DeadLetterOffice, Forecast } from '../core/dead-letter.ts';
 import type { ChunkQueue, DeadLetterBox } from '../core/ports.ts';
 import { discard } from '../dead-letters/discard.ts';
@@ -9,11 +6,8 @@ import { groupLetters, selectLetters } from '../dead-letters/select.ts';
 import { createRehearsal, type RehearsalSettings } from './rehearse-redrive.ts';
 
 export interface OfficeSettings extends Omit<RehearsalSettings, 'limits'> {
-  /** The queue's Redis, failing fast. */
-  readonly redis: RedisClient;
-  readonly prefix: string;
-  /** BullMQ's name of the queue of chunks. */
-  readonly queueName: string;
+  /** Closed with the office. */
+  readonly box: DeadLetterBox;
   readonly queue: Pick<ChunkQueue, 'enqueue'>;
   readonly limits: RehearsalSettings['limits'] & {
     readonly maxChunkMessages: number;
@@ -23,11 +17,8 @@ export interface OfficeSettings extends Omit<RehearsalSettings, 'limits'> {
 }
 
 /** The dead letters of a queue, for the command and for HTTP. */
-export function openDeadLetterOffice(
-  settings: OfficeSettings,
-  box: DeadLetterBox = boxOf(settings),
-): DeadLetterOffice {
-  const parts = { ...settings, box };
+export function openDeadLetterOffice(settings: OfficeSettings): DeadLetterOffice {
+  const { box } = settings;
   return {
     async list(selection, limit) {
       const heads = await selectLetters(box, selection);
@@ -38,7 +29,7 @@ export function openDeadLetterOffice(
       return (await readBatch(box, heads)).map(({ letter }) => letter);
     },
     async rehearse(selection, options) {
-      const plan = await planRedrive(parts, await selectLetters(box, selection), options);
+      const plan = await planRedrive(settings, await selectLetters(box, selection), options);
       const rehearse = createRehearsal(settings);
       const forecasts: Forecast[] = [];
       try {
@@ -55,16 +46,12 @@ export function openDeadLetterOffice(
       return { ...plan.left, redriven: 0, gone, isInterrupted: false, outcomes, forecasts };
     },
     async redrive(selection, options) {
-      const plan = await planRedrive(parts, await selectLetters(box, selection), options);
-      return redrive(parts, plan, options);
+      const plan = await planRedrive(settings, await selectLetters(box, selection), options);
+      return redrive(settings, plan, options);
     },
     async discard(selection, options) {
-      return discard(parts, await selectLetters(box, selection), options);
+      return discard(settings, await selectLetters(box, selection), options);
     },
     close: () => box.close(),
   };
-}
-
-function boxOf({ redis, prefix, queueName, clock, log }: OfficeSettings): DeadLetterBox {
-  return createDeadLetterBox({ redis, prefix, chunks: queueKeys(prefix, queueName), clock, log });
 }

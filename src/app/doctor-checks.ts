@@ -18,8 +18,8 @@ export async function checkDependencies(config: Config, clock: Clock, log: Log):
     kafka === undefined
       ? [ok('kafka', 'no Kafka is configured: changes come by HTTP and `cachewright ingest`')]
       : guarded('kafka', () => checkKafka(kafka, log)),
-    guarded('redis', () => checkRedis(config, clock, isOneRedis ? 'both' : 'queue')),
-    isOneRedis ? [] : guarded('redis cache', () => checkRedis(config, clock, 'cache')),
+    guarded('redis', () => checkRedis(config, clock, isOneRedis ? 'both' : 'queue', log)),
+    isOneRedis ? [] : guarded('redis cache', () => checkRedis(config, clock, 'cache', log)),
     guarded('audit', () => checkAuditStore(config)),
     ...Object.entries(services).map(([id, { source }]) =>
       guarded(`source ${id}`, () => checkSource(id, source)),

@@ -1,9 +1,10 @@
-import { describeRedis, type RedisClient } from '../adapters/redis-connection.ts';
+import { describeRedis, mastersOf, type RedisClient } from '../adapters/redis-connection.ts';
 import type { Config } from '../config/schema.ts';
-import type { Clock } from '../core/ports.ts';
+import type { Clock, Log } from '../core/ports.ts';
+import { checkShards } from './doctor-shards.ts';
 import { type Finding, found, ok } from './finding.ts';
 import { redisFindings, type RedisInfo, type RedisRole } from './redis-findings.ts';
-import { redisInfo } from './redis-roles.ts';
+import { redisInfos } from './redis-roles.ts';
 import { withRedis } from './with-redis.ts';
 
 /** Retries and locks are timed by the clocks of the instances; beyond this they come noticeably early or late. */
@@ -12,18 +13,31 @@ const MAX_CLOCK_DIFFERENCE_MS = 1_000;
 const MIN_VERSION = [6, 2] as const;
 
 /** Version, policy, persistence, memory, role and clock of one Redis. */
-export async function checkRedis(config: Config, clock: Clock, role: RedisRole): Promise<readonly Finding[]> {
+export async function checkRedis(
+  config: Config,
+  clock: Clock,
+  role: RedisRole,
+  log: Log,
+): Promise<readonly Finding[]> {
   const { url, cache, commandTimeoutMs } = config.redis;
   const address = role === 'cache' ? cache.url : url;
   const check = role === 'cache' ? 'redis cache' : 'redis';
   return withRedis(address, commandTimeoutMs, async (redis) => {
-    const info = await redisInfo(redis);
-    return [
-      ok(check, `${describeRedis(address)}: version ${info.get('redis_version') ?? 'not told'}`),
-      ...checkVersion(check, info),
-      ...redisFindings(check, role, info),
-      await checkClock(check, redis, clock),
-    ];
+    const findings = await Promise.all(
+      mastersOf(redis).map(async (server) => {
+        const [node] = await redisInfos(server);
+        const { where, info } = node ?? { where: '', info: new Map<string, string>() };
+        const what = server === redis ? describeRedis(address) : `master at ${where}`;
+        return [
+          ok(check, `${what}: version ${info.get('redis_version') ?? 'not told'}`),
+          ...checkVersion(check, info),
+          ...redisFindings(check, role, info),
+          await checkClock(check, server, clock),
+        ];
+      }),
+    );
+    if (role === 'cache') return findings.flat();
+    return [...findings.flat(), ...(await checkShards(config, redis, log))];
   });
 }
 

@@ -1,21 +1,19 @@
 import type { RedisClient } from '../adapters/redis-connection.ts';
 import type { Config } from '../config/schema.ts';
-import type { ChunkQueue } from '../core/ports.ts';
 import { type Gauge, queueGauges } from '../ingest/back-pressure.ts';
+import type { QueueShards } from './queue-shards.ts';
 
 /** What makes ingest pause, and posted changes be refused: jobs and bytes in the queue, and audit entries that wait for their store. */
 export function gaugesOf(around: {
-  readonly queue: ChunkQueue;
+  readonly shards: QueueShards;
   readonly config: Config;
   readonly redis: RedisClient;
-  /** Name of the audit outbox. */
-  readonly outbox: string;
 }): Gauge[] {
-  const { queue, config, redis, outbox } = around;
+  const { shards, config, redis } = around;
   const { highWaterJobs, lowWaterJobs, highWaterBytes, lowWaterBytes } = config.queue;
   const high = config.audit.outboxMaxEntries;
   return [
-    ...queueGauges(queue, {
+    ...queueGauges(shards.queue, {
       highJobs: highWaterJobs,
       lowJobs: lowWaterJobs,
       highBytes: highWaterBytes,
@@ -25,7 +23,10 @@ export function gaugesOf(around: {
       name: 'audit outbox',
       high,
       low: Math.floor(high / 2),
-      read: () => redis.xlen(outbox),
+      async read() {
+        const lengths = await Promise.all(shards.all().map(({ keys }) => redis.xlen(keys.auditOutbox)));
+        return lengths.reduce((sum, length) => sum + length, 0);
+      },
     },
   ];
 }

@@ -1,10 +1,9 @@
 import { createKafkaSource } from '../adapters/kafka-source.ts';
-import { createRedisMarks } from '../adapters/redis-mark.ts';
 import type { KafkaConfig } from '../config/schema.ts';
 import type { MarkStore } from '../core/ports.ts';
 import { createHandOff } from '../ingest/hand-off.ts';
 import { createStallWatch } from '../ingest/stall-watch.ts';
-import { type Parts, QUEUE, wrap } from './parts.ts';
+import { type Parts, wrap } from './parts.ts';
 import { kafkaConnection } from './kafka-connection.ts';
 
 /** How long a closing source waits for its last commits; without them the mark tells where to go on. */
@@ -32,12 +31,7 @@ export async function startKafkaIngest(
     concurrency: kafka.partitionsConcurrently,
     clock,
   });
-  const marks = createRedisMarks({
-    connection: parts.connections.queue,
-    prefix: parts.prefix,
-    queue: QUEUE,
-    log,
-  });
+  const marks = parts.shards.marks();
   const handOff = createHandOff({
     source,
     queue,

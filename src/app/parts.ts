@@ -2,9 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
 import { createAuditThread } from '../adapters/audit-thread.ts';
-import { queueKeys } from '../adapters/bullmq-closing-script.ts';
-import { createDeadLetterMover, type DeadLetterMoverOptions } from '../adapters/bullmq-dead-letters.ts';
-import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import { createInstances } from '../adapters/redis-instances.ts';
 import { createKeyvLocalTier } from '../adapters/keyv-local-tier.ts';
 import { createRedisInvalidationLog } from '../adapters/redis-invalidation-log.ts';
@@ -12,7 +9,7 @@ import { createRedisLeases } from '../adapters/redis-leases.ts';
 import { createRedisTier } from '../adapters/redis-tier.ts';
 import type { Config } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
-import { deadLetterTopicOf } from '../core/dead-letter.ts';
+import { shardPrefix } from '../core/shards.ts';
 import type {
   ChunkQueue,
   Clock,
@@ -34,28 +31,20 @@ import { openDeadLetterOffice } from './dead-letter-office.ts';
 import { createEvents } from './events.ts';
 import { gaugesOf } from './gauges.ts';
 import { createLog } from './log.ts';
+import { openQueueShards } from './queue-shards.ts';
 import { compileFollowRules, compileMappings, compileServices } from './services.ts';
-
-/** BullMQ's name of the queue of chunks. */
-export const QUEUE = 'changes';
 
 /** All parts of a process, built and not yet started. */
 export type Parts = ReturnType<typeof buildParts>;
 
-/** The hash-tagged prefix of every key of the queue: all share one slot of a Redis Cluster. */
+/** The hash-tagged prefix of the queue's first shard, and of what all shards share. */
 export function queuePrefix(config: Config): string {
-  return `{${config.queue.prefix}}`;
+  return shardPrefix(config.queue.prefix, 0);
 }
 
 /** A name for this process that no other has: host, process, and a few letters for hosts that re-use process ids. */
 function instanceName(): string {
   return `${hostname()}-${process.pid}-${randomUUID().slice(0, 4)}`;
-}
-
-function kafkaOutboxOf({ kafka }: Config, outbox: string): DeadLetterMoverOptions['kafka'] {
-  const pattern = kafka?.deadLetters?.topic;
-  if (pattern === undefined) return undefined;
-  return { outbox, isFor: ({ origin }) => deadLetterTopicOf(pattern, origin) !== undefined };
 }
 
 /**
@@ -86,7 +75,6 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
   const chart = compileChart(changeMessage);
   const machine = machineName(chart);
   const prefix = queuePrefix(config);
-  const keys = queueKeys(prefix, QUEUE);
   const events = createEvents();
   const services = compileServices(config, clock);
   const mappingOf = compileMappings(config);
@@ -100,22 +88,25 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
   const logWriter = { writer: instance, maxKeys: config.redis.cache.logKeys };
   const redisTier = wrap(createRedisTier({ redis: connections.cache, log: logWriter }), wraps.redisTier);
   const invalidations = createRedisInvalidationLog(connections.follower, logWriter);
-  const keep = config.queue.keepCompleted;
-  const queue = wrap(
-    createChunkQueue({ redis: connections.queue, prefix, name: QUEUE, keep, log }),
-    wraps.queue,
-  );
+  const shards = openQueueShards({
+    config,
+    redis: connections.queue,
+    log,
+    ...(wraps.queue !== undefined && { wrapQueue: wraps.queue }),
+  });
+  const { queue } = shards;
+  const { keys } = shards.at(0);
   const limits = {
     maxChunkMessages: config.queue.maxChunkMessages,
     maxChunkBytes: config.queue.maxChunkBytes,
   };
-  const gauges = gaugesOf({ queue, config, outbox: keys.auditOutbox, redis: connections.queue });
+  const gauges = gaugesOf({ shards, config, redis: connections.queue });
   const backPressure = createBackPressure({ gauges, clock, log });
   const submit = createSubmit({ queue, machine, limits });
   const audit = createAuditThread({
     file: config.audit.url.slice('sqlite:'.length),
     redisUrl: config.redis.url,
-    outbox: keys.auditOutbox,
+    outboxes: shards.all().map((shard) => shard.keys.auditOutbox),
     connectTimeoutMs: 5_000,
     commandTimeoutMs: config.redis.commandTimeoutMs,
     onLag: () => undefined,
@@ -123,15 +114,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
       log.error({ ...defect }, 'an audit entry could not be read; its text is kept among the defects'),
     onError: (error) => log.warn({ code: error.code }, error.message),
   });
-  const mover = createDeadLetterMover({
-    redis: connections.queue,
-    connection: connections.blocking,
-    prefix,
-    outbox: keys.deadOutbox,
-    kafka: kafkaOutboxOf(config, keys.deadKafkaOutbox),
-    clock,
-    log,
-  });
+  const letters = shards.letters(clock);
   const deadLetters = openDeadLetterOffice({
     chart,
     machine,
@@ -140,9 +123,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     limits: { ...config.limits, ...limits },
     redisTier,
     effectTimeoutMs: config.worker.effectTimeoutMs,
-    redis: connections.queue,
-    prefix,
-    queueName: QUEUE,
+    box: letters,
     queue,
     maxRedrives: config.deadLetters.maxRedrives,
     clock,
@@ -179,6 +160,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     chart,
     prefix,
     keys,
+    shards,
     events,
     services,
     mappingOf,
@@ -192,7 +174,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     backPressure,
     submit,
     audit,
-    mover,
+    letters,
     deadLetters,
     instances,
     reader,

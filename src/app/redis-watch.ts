@@ -2,8 +2,8 @@ import { describeRedis, type RedisClient, redisReason } from '../adapters/redis-
 import type { Config } from '../config/schema.ts';
 import type { Log } from '../core/ports.ts';
 import type { AppEvents } from './events.ts';
-import { type RedisInfo, type RedisRole, troublesOf } from './redis-findings.ts';
-import { redisInfo } from './redis-roles.ts';
+import { type RedisRole, troublesOf } from './redis-findings.ts';
+import { redisInfos, type ServerInfo } from './redis-roles.ts';
 
 const EVERY_MS = 60_000;
 
@@ -47,27 +47,35 @@ function createLook(
   where: string,
   { events, log }: { readonly events: Pick<AppEvents, 'emit'>; readonly log: Log },
 ): () => Promise<void> {
-  let told: ReadonlyMap<string, string> = new Map();
+  let told: ReadonlyMap<string, { readonly text: string; readonly next: string }> = new Map();
   let evicted: number | undefined;
   const alert = (text: string, next: string): void => {
     log.error({ role, where, next }, `Redis: ${text}`);
     events.emit('alert', { what: `redis ${role}`, text, next });
   };
   return async () => {
-    let info: RedisInfo;
+    let infos: readonly ServerInfo[];
     try {
-      info = await redisInfo(redis);
+      infos = await redisInfos(redis);
     } catch (error) {
       // A lost connection is told by the connections themselves.
       log.debug({ role, reason: redisReason(error) }, 'Redis was not looked at');
       return;
     }
-    const wrong = new Map(troublesOf(role, info).map(({ next, text }) => [next, text]));
-    for (const [next, text] of wrong) if (!told.has(next)) alert(text, next);
-    for (const [next, text] of told)
-      if (!wrong.has(next)) log.info({ role, where }, `Redis is well again: ${text}`);
+    const isOne = infos.length === 1;
+    const wrong = new Map(
+      infos.flatMap(({ where: node, info }) =>
+        troublesOf(role, info).map(({ next, text }) => [
+          `${node} ${next}`,
+          { next, text: isOne ? text : `${node}: ${text}` },
+        ]),
+      ),
+    );
+    for (const [name, { text, next }] of wrong) if (!told.has(name)) alert(text, next);
+    for (const [name, { text }] of told)
+      if (!wrong.has(name)) log.info({ role, where }, `Redis is well again: ${text}`);
     told = wrong;
-    const now = Number(info.get('evicted_keys') ?? 0);
+    const now = infos.reduce((sum, { info }) => sum + Number(info.get('evicted_keys') ?? 0), 0);
     if (evicted !== undefined && now > evicted) tellEvicted(now - evicted);
     evicted = now;
   };

@@ -1,6 +1,4 @@
 import { monotonicFactory } from 'ulid';
-import { DEAD_LETTER_QUEUE } from '../adapters/bullmq-dead-letters.ts';
-import { openQueueViews } from '../adapters/bullmq-views.ts';
 import { createIdempotency } from '../adapters/redis-idempotency.ts';
 import { redisReason } from '../adapters/redis-connection.ts';
 import { CachewrightError, fail } from '../core/errors.ts';
@@ -10,7 +8,8 @@ import { adminMessages } from '../ingest/admin.ts';
 import type { ReadRecord } from '../read/read-record.ts';
 import type { AppView, RecordView } from '../server/app-view.ts';
 import { type FencedRecord, resetFence, showFence } from './fences.ts';
-import { QUEUE, type Parts } from './parts.ts';
+import type { Parts } from './parts.ts';
+import { createQueueViews } from './queue-views.ts';
 import { durabilityOf } from './redis-roles.ts';
 
 /** What the HTTP server sees of a process. */
@@ -20,11 +19,7 @@ export function createView(
 ): AppView {
   const { connections, prefix, services, reader, parse, submit, audit, log } = parts;
   const idempotency = createIdempotency(connections.queue, prefix);
-  const queues = openQueueViews([QUEUE, DEAD_LETTER_QUEUE], {
-    connection: connections.blocking,
-    prefix,
-    log,
-  });
+  const queues = createQueueViews(parts);
   const nextId = monotonicFactory();
   const known = (service: string): Service => {
     const found = services.get(service);

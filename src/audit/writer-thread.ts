@@ -15,8 +15,9 @@ import { createRedisOutbox } from '../adapters/redis-outbox.ts';
 import { createSqliteAudit, openSqliteAuditReader } from '../adapters/sqlite-audit.ts';
 import { systemClock } from '../core/clock.ts';
 import { asError, fail } from '../core/errors.ts';
-import type { AuditReader, AuditStore } from '../core/ports.ts';
-import { createAuditWriter, measureLag } from './writer.ts';
+import type { AuditLag, AuditReader, AuditStore } from '../core/ports.ts';
+import { createShardWriters, type ShardWriters, sumOf } from './shard-writers.ts';
+import { measureLag } from './writer.ts';
 
 /** How often a standby asks for the lease, and a store that cannot be opened is tried again, milliseconds. */
 const OPEN_AGAIN_MS = 1_000;
@@ -33,10 +34,10 @@ function start(port: MessagePort, data: AuditThreadData): void {
     // The writer's own next read fails and tells it.
     onError: () => undefined,
   });
-  const outbox = createRedisOutbox(redis, data.outbox);
+  const outboxes = data.outboxes.map((name) => createRedisOutbox(redis, name));
   const stop = new AbortController();
   let store: AuditStore | undefined;
-  let writer: ReturnType<typeof createAuditWriter> | undefined;
+  let writers: ShardWriters | undefined;
 
   const open = async (): Promise<AuditStore | undefined> => {
     let isStandby = false;
@@ -49,8 +50,8 @@ function start(port: MessagePort, data: AuditThreadData): void {
         if (error.code === 'E_AUDIT_BUSY' && !isStandby) say({ kind: 'standby' });
         isStandby = error.code === 'E_AUDIT_BUSY';
         // Ingest pauses by it, whoever writes; an outbox that is away is told once there is a writer.
-        await measureLag(outbox, clock).then(
-          (lag) => say({ kind: 'lag', lag }),
+        await Promise.all(outboxes.map((outbox) => measureLag(outbox, clock))).then(
+          (lags) => say({ kind: 'lag', lag: sumOf(lags) }),
           () => undefined,
         );
         await clock.sleep(OPEN_AGAIN_MS, stop.signal).catch(() => undefined);
@@ -63,14 +64,15 @@ function start(port: MessagePort, data: AuditThreadData): void {
     store = await open();
     if (store === undefined) return;
     say({ kind: 'ready' });
-    writer = createAuditWriter({ outbox, store, clock, onLag: (lag) => say({ kind: 'lag', lag }), onError });
+    const onLag = (lag: AuditLag): void => say({ kind: 'lag', lag });
+    writers = createShardWriters(outboxes, { store, clock, onLag, onError });
     // Not yet connected is no failure; one that lasts is told, and the writer then goes on trying.
     const connected = waitForRedis(redis, {
       what: describeRedis(data.redisUrl),
       timeoutMs: data.connectTimeoutMs,
     });
     await Promise.race([connected.catch(onError), once(stop.signal, 'abort')]);
-    await writer.run(stop.signal);
+    await writers.run(stop.signal);
   };
   const working = work();
 
@@ -82,11 +84,11 @@ function start(port: MessagePort, data: AuditThreadData): void {
   };
 
   const close = async (id: number, deadlineMs: number): Promise<void> => {
-    const isFlushed = (await writer?.flush(deadlineMs)) ?? false;
+    const isFlushed = (await writers?.flush(deadlineMs)) ?? false;
     stop.abort();
     await working;
     await store?.close().catch(onError);
-    await outbox.close();
+    redis.disconnect();
     say({ kind: 'closed', id, isFlushed });
     port.close();
   };
@@ -98,8 +100,14 @@ function start(port: MessagePort, data: AuditThreadData): void {
         return say({ kind: 'found', id, records: await ask((reader) => reader.find(message.query)) });
       case 'count':
         return say({ kind: 'counted', id, rows: await ask((reader) => reader.count()) });
+      case 'follow': {
+        const more = message.outboxes.map((name) => createRedisOutbox(redis, name));
+        outboxes.push(...more);
+        for (const outbox of more) writers?.follow(outbox);
+        return say({ kind: 'followed', id });
+      }
       case 'flush':
-        return say({ kind: 'flushed', id, isDone: (await writer?.flush(message.deadlineMs)) ?? false });
+        return say({ kind: 'flushed', id, isDone: (await writers?.flush(message.deadlineMs)) ?? false });
       case 'close':
         return close(id, message.deadlineMs);
     }

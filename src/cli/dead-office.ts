@@ -1,8 +1,7 @@
 import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
-import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import { createRedisTierView } from '../adapters/redis-tier.ts';
 import { openDeadLetterOffice } from '../app/dead-letter-office.ts';
-import { QUEUE, queuePrefix } from '../app/parts.ts';
+import { openQueueShards } from '../app/queue-shards.ts';
 import { compileMappings, compileServices } from '../app/services.ts';
 import { withRedis } from '../app/with-redis.ts';
 import type { Config } from '../config/schema.ts';
@@ -26,17 +25,11 @@ export async function openOffice<Result>(
   const { redis: at, queue: settings } = config;
   const clock = systemClock();
   const chart = compileChart(changeMessage);
-  const prefix = queuePrefix(config);
   const services = compileServices(config, clock);
   return withRedis(at.url, at.commandTimeoutMs, (redis) =>
     withRedis(at.cache.url, at.commandTimeoutMs, async (cache) => {
-      const queue = createChunkQueue({
-        redis,
-        prefix,
-        name: QUEUE,
-        keep: settings.keepCompleted,
-        log: silentLog,
-      });
+      const shards = openQueueShards({ config, redis, log: silentLog });
+      const { queue } = shards;
       const office = openDeadLetterOffice({
         chart,
         machine: machineName(chart),
@@ -49,9 +42,7 @@ export async function openOffice<Result>(
         },
         redisTier: createRedisTierView(cache),
         effectTimeoutMs: config.worker.effectTimeoutMs,
-        redis,
-        prefix,
-        queueName: QUEUE,
+        box: shards.letters(clock),
         queue,
         maxRedrives: config.deadLetters.maxRedrives,
         clock,

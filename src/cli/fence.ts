@@ -1,7 +1,8 @@
 import { userInfo, hostname } from 'node:os';
 import { queueKeys } from '../adapters/bullmq-closing-script.ts';
 import { type FencedRecord, type FenceView, resetFence, showFence } from '../app/fences.ts';
-import { QUEUE, queuePrefix } from '../app/parts.ts';
+import { queuePrefix } from '../app/parts.ts';
+import { QUEUE } from '../app/queue-shards.ts';
 import { withRedis } from '../app/with-redis.ts';
 import type { Config } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';

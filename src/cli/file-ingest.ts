@@ -8,7 +8,7 @@ import type { Input } from './input.ts';
 import { linesOf } from './lines.ts';
 
 export interface FileIngestOptions {
-  readonly marks: Pick<MarkStore, 'read' | 'move'>;
+  readonly marks: Pick<MarkStore, 'settle' | 'read' | 'move'>;
   readonly submit: Submit;
   readonly backPressure: BackPressure;
   readonly limits: ChunkLimits;
@@ -52,6 +52,7 @@ const TRY_AGAIN_MS = 1_000;
 export function createFileIngest(options: FileIngestOptions): FileIngest {
   return async (input, call) => {
     const name: MarkName = { clusterId: 'file', groupId: 'ingest', topic: input.stream, partition: 0 };
+    await options.marks.settle(name);
     const known = await options.marks.read(name);
     if (known !== null && known.committed !== '' && !call.again) {
       const skippedTo = Number(known.committed);
@@ -144,7 +145,10 @@ async function submit(
   );
   for (let made = 1; ; made += 1) {
     try {
-      await options.submit(messages, { idPrefix: `${stream}.${epoch}` });
+      await options.submit(messages, {
+        idPrefix: `${stream}.${epoch}`,
+        place: { topic: stream, partition: 0 },
+      });
       return;
     } catch (thrown) {
       const isWorthIt = thrown instanceof CachewrightError && thrown.code === 'E_ENQUEUE_FAILED';

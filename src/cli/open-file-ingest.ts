@@ -1,6 +1,4 @@
 import type { RedisClient } from '../adapters/redis-connection.ts';
-import { createRedisMarks } from '../adapters/redis-mark.ts';
-import { QUEUE, queuePrefix } from '../app/parts.ts';
 import type { Config } from '../config/schema.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/ports.ts';
@@ -30,13 +28,8 @@ export function openFileIngest(
 ): { ingest: FileIngest; close(): Promise<void> } {
   const clock = systemClock();
   const { highWaterJobs, lowWaterJobs, highWaterBytes, lowWaterBytes } = config.queue;
-  const { queue, submit, limits } = openQueue(config, redis, maxMessages);
-  const marks = createRedisMarks({
-    connection: redis,
-    prefix: queuePrefix(config),
-    queue: QUEUE,
-    log: silentLog,
-  });
+  const { queue, shards, submit, limits } = openQueue(config, redis, maxMessages);
+  const marks = shards.marks();
   const ingest = createFileIngest({
     marks,
     submit: paced(submit, clock),

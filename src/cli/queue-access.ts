@@ -1,7 +1,6 @@
 import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
-import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import type { RedisClient } from '../adapters/redis-connection.ts';
-import { QUEUE, queuePrefix } from '../app/parts.ts';
+import { openQueueShards, type QueueShards } from '../app/queue-shards.ts';
 import type { Config } from '../config/schema.ts';
 import type { ChunkQueue } from '../core/ports.ts';
 import type { ChunkLimits } from '../ingest/cut.ts';
@@ -11,6 +10,7 @@ import { silentLog } from './silent-log.ts';
 /** The queue as a command uses it, over a connection of its own. */
 export interface QueueAccess {
   readonly queue: ChunkQueue;
+  readonly shards: QueueShards;
   readonly submit: Submit;
   readonly limits: ChunkLimits;
 }
@@ -21,15 +21,10 @@ export function openQueue(
   redis: RedisClient,
   maxMessages: number = config.queue.maxChunkMessages,
 ): QueueAccess {
-  const { keepCompleted, maxChunkMessages, maxChunkBytes } = config.queue;
-  const queue = createChunkQueue({
-    redis,
-    prefix: queuePrefix(config),
-    name: QUEUE,
-    keep: keepCompleted,
-    log: silentLog,
-  });
+  const { maxChunkMessages, maxChunkBytes } = config.queue;
+  const shards = openQueueShards({ config, redis, log: silentLog });
+  const { queue } = shards;
   const limits = { maxChunkMessages: Math.min(maxMessages, maxChunkMessages), maxChunkBytes };
   const machine = machineName(compileChart(changeMessage));
-  return { queue, limits, submit: createSubmit({ queue, machine, limits }) };
+  return { queue, shards, limits, submit: createSubmit({ queue, machine, limits }) };
 }

@@ -1,9 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { changeMessage, compileChart, machineName } from '../../machines/index.ts';
-import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import type { RedisClient } from '../adapters/redis-connection.ts';
-import { createRedisMarks } from '../adapters/redis-mark.ts';
-import { QUEUE, queuePrefix } from '../app/parts.ts';
+import { openQueueShards } from '../app/queue-shards.ts';
 import { createReplays, type Replays, type ReplayStart } from '../app/replay.ts';
 import { withRedis } from '../app/with-redis.ts';
 import { formatCount } from '../config/durations.ts';
@@ -76,10 +74,10 @@ function assemble(
   kafka: KafkaConfig,
   redis: RedisClient,
 ): { replays: Replays; close(): Promise<void> } {
-  const prefix = queuePrefix(config);
   const log = silentLog;
-  const queue = createChunkQueue({ redis, prefix, name: QUEUE, keep: config.queue.keepCompleted, log });
-  const marks = createRedisMarks({ connection: redis, prefix, queue: QUEUE, log });
+  const shards = openQueueShards({ config, redis, log });
+  const { queue } = shards;
+  const marks = shards.marks();
   const machine = machineName(compileChart(changeMessage));
   const replays = createReplays({ config, kafka, queue, marks, machine, clock: systemClock(), log });
   return {

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { kafka } from './kafka.ts';
 import { checkedText, duration, integer, list, maybe, oneOf, secret, section, text } from './option.ts';
+import { MAX_SHARDS } from '../core/shards.ts';
 import { services } from './services.ts';
 import { checkAuditUrl, checkRedisUrl, REDIS_URL_FORM } from './urls.ts';
 
@@ -53,9 +54,13 @@ const queue = section(
           ? undefined
           : 'allowed are letters, digits, "_" and "-", at most 50',
     ).prefault('cachewright'),
+    shards: integer(
+      { min: 1, max: MAX_SHARDS },
+      'Queues that the partitions are spread over. Each lives in one slot, so with several a Redis Cluster shares their load among its masters; on a single Redis they cost more than they bring. A change needs no stop: a partition whose queue is another now pauses until its jobs in the old one are done (docs/scaling.md).',
+    ).default(1),
     concurrency: integer(
       { min: 1, max: 1_000 },
-      'Chunks a worker process has in hand at once. More hides the latency of sources; each holds up to `queue.maxChunkBytes` and what it fetched in memory.',
+      'Chunks a worker process has in hand at once, divided evenly among the shards, at least one for each. More hides the latency of sources; each holds up to `queue.maxChunkBytes` and what it fetched in memory.',
     ).default(16),
     maxChunkMessages: integer(
       { min: 1, max: 10_000 },

@@ -287,6 +287,11 @@ export const catalogue = {
     'The mark of {stream} was moved by another consumer.',
     'Nothing: the partition is read again from where the mark stands.',
   ),
+  E_SHARD_DRAINING: entry(
+    'retry',
+    'Jobs of {stream} are unfinished in shard {from} of the queue; it goes on in shard {to} when they are done.',
+    'Nothing, while workers run. Where they wait for a source: wait for it too, or set `queue.shards` back.',
+  ),
   E_REPLAY_REFUSED: entry(
     'refuse',
     'Partition {partition} of topic {topic} cannot be replayed: {reason}.',

@@ -6,6 +6,7 @@ import type { ChunkData } from './chunk.ts';
 import type { Redriving } from './dead-letter.ts';
 import type { CachewrightError } from './errors.ts';
 import type { Version } from './service.ts';
+import type { StreamPlace } from './shards.ts';
 import type { AuditEntry, AuditRecord } from './trail.ts';
 
 /** Wall clock and timers, so that tests and the simulation own time. */
@@ -122,6 +123,20 @@ export interface QueuedChunk {
   /** Shown in the queue UI: `cache-message/0 1200–1327`. */
   readonly name: string;
   readonly data: ChunkData;
+  /** The stream whose mark stands for it: both go to the same shard. Not there: any shard will do. */
+  readonly place?: StreamPlace;
+}
+
+/** How many shards the queue has. */
+export interface ShardRegister {
+  /** Those that this process's messages go to. */
+  readonly configured: number;
+  /** All there are, as far as this process knows: those that others use, or used, too. */
+  count(): number;
+  /** Asks Redis for all there are, and writes down what it does not know. @throws `E_UNREACHABLE` */
+  look(): Promise<number>;
+  /** Resolves once it has looked: nothing may be put into a shard, or looked for, before. @throws `E_UNREACHABLE` */
+  ready(): Promise<void>;
 }
 
 export interface QueueDepth {
@@ -161,6 +176,13 @@ export interface LatestEpoch {
 }
 
 export interface MarkStore {
+  /**
+   * Brings the mark to the shard of the queue in which this process's jobs of the stream are, should it stand elsewhere. For
+   * whoever moves it, before the first `read`.
+   *
+   * @throws `E_SHARD_DRAINING` while jobs of the stream are unfinished where it stands
+   */
+  settle(stream: MarkName): Promise<void>;
   read(stream: MarkName): Promise<Mark | null>;
   /** Null when this group, topic and partition never had a mark on any cluster. */
   latest(stream: MarkName): Promise<LatestEpoch | null>;
@@ -266,7 +288,7 @@ export interface StoredLetter {
 
 /** Where dead letters lie. */
 export interface DeadLetterBox {
-  /** Ids of all letters, the oldest first. */
+  /** Ids of all letters, of each shard the oldest first. */
   ids(): Promise<string[]>;
   /** In the order of the ids; undefined where a letter is gone. */
   read(ids: readonly string[]): Promise<(StoredLetter | undefined)[]>;

@@ -13,7 +13,8 @@ export async function selectLetters(box: DeadLetterBox, selection: LetterSelecti
       if (stored !== undefined && isMeant(stored.letter, selection)) heads.push(headOf(stored));
     }
   }
-  return heads;
+  // By shard each is in order; the sort is stable.
+  return heads.toSorted((a, b) => a.diedMs - b.diedMs);
 }
 
 /** Ids begin with the message: most letters need not be read to find those of one. */

@@ -2,7 +2,7 @@
  * The hand-off that loses nothing: cut a batch into chunks, enqueue them, move the mark, commit. In this order, so that
  * a crash anywhere only repeats what the fence answers with `same`.
  */
-import { fail } from '../core/errors.ts';
+import { CachewrightError, fail } from '../core/errors.ts';
 import type {
   BatchHandler,
   ChangeSource,
@@ -10,18 +10,18 @@ import type {
   Clock,
   Log,
   MarkStore,
-  QueuedChunk,
   SourceBatch,
-  SourceRecord,
 } from '../core/ports.ts';
 import type { BackPressure } from './back-pressure.ts';
 import { type CommitBehind, createCommitBehind } from './commit-behind.ts';
 import { type ChunkLimits, cut } from './cut.ts';
+import { enqueue } from './enqueue.ts';
 import { paused, rest, untilDone, type WaitOptions, whileBeating } from './keep-alive.ts';
 import type { Decision, DecisionKind } from './mark.ts';
 import { createRecheck } from './recheck.ts';
+import { standAside } from './stand-aside.ts';
 import { TakenPartition } from './taken-partition.ts';
-import { sizeOfRecord, toChunk } from './to-chunk.ts';
+import { sizeOfRecord } from './to-chunk.ts';
 
 /** Past facts, for counters. */
 export type IngestEvent = { readonly topic: string; readonly partition: number } & (
@@ -131,7 +131,7 @@ async function handOver(context: Context, batch: SourceBatch, state: TakenPartit
   if (first === undefined) return;
   // Going backwards within a generation: the source lost its place, or offers again what failed.
   if (!state.isTaken(batch.generation) || BigInt(first.offset) < state.next)
-    await take(context, batch, state, waits);
+    if (!(await take(context, batch, state, waits))) return;
   if (BigInt(first.offset) > state.next && !state.isPlaced) {
     // Or a gap that compaction left; then the same batch comes once more.
     state.isPlaced = true;
@@ -145,6 +145,9 @@ async function handOver(context: Context, batch: SourceBatch, state: TakenPartit
   for (const part of inParts(cut(records, sizeOfRecord, context.limits))) {
     await underPressure(context, batch, waits);
     if (!(await enqueue(context, batch, state, part, waits))) return yieldMark(context, batch, state, waits);
+    const messages = part.reduce((sum, { length }) => sum + length, 0);
+    const { topic, partition } = batch;
+    context.events({ kind: 'enqueued', topic, partition, messages, chunks: part.length });
     await batch.heartbeat();
   }
   batch.resolve(String(state.next - 1n));
@@ -153,56 +156,6 @@ async function handOver(context: Context, batch: SourceBatch, state: TakenPartit
     // A late answer may come when the partition is another log already.
     if (state.epoch === epoch) state.acknowledge(next);
   });
-}
-
-/** Chunks into the queue, then the mark behind them. False when another consumer moved the mark. */
-async function enqueue(
-  context: Context,
-  batch: SourceBatch,
-  state: TakenPartition,
-  part: readonly (readonly SourceRecord[])[],
-  waits: WaitOptions,
-): Promise<boolean> {
-  const { returns, events } = context;
-  const { topic, partition } = batch;
-  const at = { group: context.source.groupId, topic, partition, epoch: state.epoch };
-  const chunks = part.map((records) => toChunk(records, at, context.machine));
-  const last = part.at(-1)?.at(-1)?.offset ?? '';
-  for (let before = -1; before !== returns(); ) {
-    // A Redis that was away between the two may have lost the chunks and kept the mark: both once more.
-    before = returns();
-    const moved = await untilDone(
-      batch,
-      'enqueueing',
-      () => enqueueAndMark(context, state, chunks, last),
-      waits,
-    );
-    if (moved === 'elsewhere') return false;
-    if (moved === 'moved') continue;
-    if (!(await untilDone(batch, 'moving the mark', () => state.moveTo(last), waits))) return false;
-  }
-  const messages = part.reduce((sum, { length }) => sum + length, 0);
-  events({ kind: 'enqueued', topic, partition, messages, chunks: part.length });
-  return true;
-}
-
-/**
- * Sends the mark right behind the chunks, in one round trip: it moves only over jobs that the store sees in the queue, so
- * what became of the enqueue need not be known first. Where it was early, the caller moves it after the enqueue.
- */
-async function enqueueAndMark(
-  { queue }: HandOffOptions,
-  state: TakenPartition,
-  chunks: readonly QueuedChunk[],
-  last: string,
-): Promise<'moved' | 'elsewhere' | 'early'> {
-  const jobs = chunks.map(({ id }) => id);
-  const sent = Promise.withResolvers<void>();
-  const enqueuing = queue.enqueue(chunks, sent.resolve).finally(sent.resolve);
-  const marking = sent.promise.then(() => state.moveBehind(last, jobs));
-  const [enqueued, marked] = await Promise.allSettled([enqueuing, marking]);
-  if (enqueued.status === 'rejected') throw enqueued.reason;
-  return marked.status === 'fulfilled' ? marked.value : 'early';
 }
 
 /** Another consumer moved the mark: nothing of this batch is committed; go on where the mark stands now. */
@@ -216,22 +169,37 @@ async function yieldMark(
   const error = fail('E_MARK_MOVED', { stream: `${topic}-${partition}` });
   options.log.warn({ topic, partition, code: error.code }, error.message);
   options.events({ kind: 'markMoved', topic, partition });
-  await take(options, batch, state, waits);
-  batch.seek(String(state.next));
+  if (await take(options, batch, state, waits)) batch.seek(String(state.next));
 }
 
+/** False: jobs of the partition have to be done in another shard first; the batch comes again when they are. */
 async function take(
   options: HandOffOptions,
   batch: SourceBatch,
   state: TakenPartition,
   waits: WaitOptions,
-): Promise<void> {
+): Promise<boolean> {
   const wait = (ms: number): Promise<void> => rest(batch, options.clock, ms);
-  tellTaken(
-    options,
-    state,
-    await untilDone(batch, 'comparing mark and commit', () => state.take(batch, wait), waits),
+  const orDraining = (error: unknown): CachewrightError => {
+    if (isDraining(error)) return error;
+    throw error;
+  };
+  const taken = await untilDone(
+    batch,
+    'comparing mark and commit',
+    () => state.take(batch, wait).catch(orDraining),
+    waits,
   );
+  if (!(taken instanceof CachewrightError)) {
+    tellTaken(options, state, taken);
+    return true;
+  }
+  standAside(batch, taken.message, () => state.isSettled(), waits);
+  return false;
+}
+
+function isDraining(error: unknown): error is CachewrightError {
+  return error instanceof CachewrightError && error.code === 'E_SHARD_DRAINING';
 }
 
 function tellTaken(

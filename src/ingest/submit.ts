@@ -4,6 +4,7 @@
 import { type Message, messageId } from '../core/change.ts';
 import { chunkOf } from '../core/chunk.ts';
 import type { ChunkQueue, QueuedChunk } from '../core/ports.ts';
+import type { StreamPlace } from '../core/shards.ts';
 import { idPart } from './chunk-id.ts';
 import { type ChunkLimits, cut } from './cut.ts';
 
@@ -20,6 +21,8 @@ export interface SubmitTo {
    * prefix and positions are taken once, as long as the queue knows their job.
    */
   readonly idPrefix: string;
+  /** Where a mark stands for these messages, its place. */
+  readonly place?: StreamPlace;
 }
 
 /** Returns the message ids once the queue has everything; rejects with `E_ENQUEUE_FAILED` when that is not known. */
@@ -27,20 +30,21 @@ export type Submit = (messages: readonly Message[], to: SubmitTo) => Promise<str
 
 /** Makes the way in for changes that are handed over in one call. The messages of a call are of one stream and epoch. */
 export function createSubmit({ queue, machine, limits }: SubmitOptions): Submit {
-  return async (messages, { idPrefix }) => {
-    const chunks = cut(messages, sizeOfMessage, limits).map((part) => toChunk(part, machine, idPrefix));
+  return async (messages, to) => {
+    const chunks = cut(messages, sizeOfMessage, limits).map((part) => toChunk(part, machine, to));
     if (chunks.length > 0) await queue.enqueue(chunks);
     return messages.map(({ origin }) => messageId(origin));
   };
 }
 
-function toChunk(messages: readonly Message[], machine: string, idPrefix: string): QueuedChunk {
+function toChunk(messages: readonly Message[], machine: string, { idPrefix, place }: SubmitTo): QueuedChunk {
   const { stream = '', position: first = '' } = messages[0]?.origin ?? {};
   const last = messages.at(-1)?.origin.position ?? '';
   return {
     id: `${idPart(idPrefix)}.${idPart(first)}-${idPart(last)}`,
     name: first === last ? `${stream} ${first}` : `${stream} ${first}–${last}`,
     data: chunkOf(messages, machine),
+    ...(place !== undefined && { place }),
   };
 }
 

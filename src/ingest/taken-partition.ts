@@ -70,6 +70,17 @@ export class TakenPartition {
     return mine.resolve;
   }
 
+  /** Whether its mark stands where its jobs go, see {@link MarkStore.settle}; moves it there if it may. */
+  async isSettled(): Promise<boolean> {
+    const leave = await this.enter();
+    try {
+      await this.#options.marks.settle(this.#nameNow());
+      return true;
+    } finally {
+      leave();
+    }
+  }
+
   /**
    * Compares mark and commit, and makes the mark what it must be before anything is enqueued.
    *
@@ -80,6 +91,7 @@ export class TakenPartition {
     const { source, marks, onMissingMark, clock } = this.#options;
     const generation = look.generation;
     for (let looks = 1; ; looks += 1) {
+      await marks.settle(this.#nameNow());
       // In this order: an owner that still works moves the mark, then commits. Read the other way round, its progress
       // in between would look like a mark that was rolled back.
       const committed = await look.committed();

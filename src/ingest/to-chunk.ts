@@ -23,7 +23,8 @@ export function toChunk(
     keys: records.map(({ key }) => bytesOf(key)),
     headers: records.map(({ headers }) => headersOf(headers)),
   });
-  return { id: chunkId(place), name: chunkName(place), data };
+  const { topic, partition } = at;
+  return { id: chunkId(place), name: chunkName(place), data, place: { topic, partition } };
 }
 
 function headersOf(headers: SourceRecord['headers']): readonly Header[] {

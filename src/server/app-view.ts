@@ -71,5 +71,6 @@ export interface AppView {
   readonly deadLetters: DeadLetterOffice;
   /** How fast a redrive goes that does not say, messages a second. */
   readonly redrivePerSecond: number;
-  readonly queues: readonly BoardQueue[];
+  /** Those of all shards that are known of now. */
+  queues(): readonly BoardQueue[];
 }

@@ -23,6 +23,8 @@ export interface DrainOptions<Running extends RunningPipeline = RunningPipeline>
   readonly isOver?: (running: Running, redis: BenchRedis) => Promise<boolean>;
   /** Messages the speed is computed from. @defaultValue all of the load */
   readonly counted?: number;
+  /** @defaultValue one Redis, fresh */
+  readonly openRedis?: () => Promise<BenchRedis>;
   /** Whether the pipeline's own books can be asked for. @defaultValue true */
   readonly hasBooks?: boolean;
 }
@@ -74,7 +76,7 @@ export async function drain<Running extends RunningPipeline>(
   const { load, topic, partitions } = backlog;
   const { counted = load.messages } = options;
   const kafka = await lab.kafka();
-  const redis = await lab.redis();
+  const redis = await (options.openRedis ?? lab.redis)();
   const groupId = lab.fresh(pipeline.name);
   const running = pipeline.start({ brokers: kafka.brokers, topic, partitions, groupId, redis });
   try {

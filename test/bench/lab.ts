@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import { patchIdleKafka } from '../../src/adapters/kafka-idle-patch.ts';
 import { type KafkaCluster, startKafka } from '../support/servers/kafka.ts';
-import { type RedisServer, startRedis } from '../support/servers/redis.ts';
+import { type RedisServer, startRedis, startRedisCluster } from '../support/servers/redis.ts';
 import { childPid } from './cpu.ts';
 
 export type Mode = 'quick' | 'default' | 'full';
@@ -10,6 +10,8 @@ export type Mode = 'quick' | 'default' | 'full';
 export interface BenchRedis extends RedisServer {
   readonly client: Redis;
   readonly pid: number;
+  /** Of a cluster: the other masters. */
+  readonly morePids?: readonly number[];
 }
 
 /** What every scenario stands on: one broker for the whole benchmark, a fresh Redis for every trial. */
@@ -56,8 +58,7 @@ async function openKafka(): Promise<KafkaCluster & { readonly pid: number }> {
 async function openRedis(): Promise<BenchRedis> {
   const server = await startRedis(REDIS);
   const client = new Redis(server.url);
-  client.on('error', () => undefined);
-  const pid = Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);
+  const pid = await pidOf(client);
   return {
     ...server,
     client,
@@ -67,6 +68,32 @@ async function openRedis(): Promise<BenchRedis> {
       await server.kill();
     },
   };
+}
+
+/** A cluster of three masters in the place of one Redis; its client looks into the first of them. */
+export async function openRedisCluster(): Promise<BenchRedis> {
+  const cluster = await startRedisCluster(3, REDIS);
+  const clients = cluster.nodes.map(({ url }) => new Redis(url));
+  const pids = await Promise.all(clients.map(pidOf));
+  const [[node, ...others], [client, ...rest], [pid, ...morePids]] = [cluster.nodes, clients, pids];
+  if (node === undefined || client === undefined || pid === undefined) throw new Error('a cluster of none');
+  for (const each of rest) each.disconnect();
+  return {
+    ...node,
+    url: cluster.url,
+    client,
+    pid,
+    morePids,
+    async stop() {
+      client.disconnect();
+      await Promise.all([node, ...others].map((each) => each.kill()));
+    },
+  };
+}
+
+async function pidOf(client: Redis): Promise<number> {
+  client.on('error', () => undefined);
+  return Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);
 }
 
 function say(text: string): void {

@@ -19,6 +19,7 @@ export function startMeter(
       .pids()
       .map((pid, index): [string, number] => [index === 0 ? 'process' : `process ${index + 1}`, pid]),
     ['redis', redis.pid],
+    ...(redis.morePids ?? []).map((pid, index): [string, number] => [`redis ${index + 2}`, pid]),
     ['kafka', brokerPid],
   ];
   const look = (): (CpuTime | undefined)[] => parts.map(([, pid]) => cpuOf(pid));

@@ -44,6 +44,8 @@ export interface ProductOptions {
   readonly processes?: number;
   /** @defaultValue the inline product service */
   readonly services?: Readonly<Record<string, object>>;
+  /** @defaultValue as shipped: one shard */
+  readonly queue?: { readonly shards: number };
   /** @defaultValue all */
   readonly roles?: readonly ('ingest' | 'worker' | 'api')[];
   /** False: its writes are not announced to other instances, which only a measurement does. @defaultValue true */
@@ -124,6 +126,7 @@ function configOf(setup: PipelineSetup, options: ProductOptions): Record<string,
     http: { host: '127.0.0.1', port: 0 },
     services: options.services ?? { productInfoService: INLINE_PRODUCTS },
     ...(options.roles === undefined ? {} : { roles: options.roles }),
+    ...(options.queue === undefined ? {} : { queue: options.queue }),
   };
 }
 

@@ -1,5 +1,5 @@
 import { queueKeys } from '../../src/adapters/bullmq-closing-script.ts';
-import { QUEUE } from '../../src/app/parts.ts';
+import { QUEUE } from '../../src/app/queue-shards.ts';
 import { FINAL } from '../support/app.ts';
 import { waitFor } from '../support/servers/process.ts';
 import { withAdmin } from '../support/servers/kafka-tools.ts';

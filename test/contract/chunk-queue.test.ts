@@ -1,15 +1,24 @@
 import { randomBytes } from 'node:crypto';
-import { Queue } from 'bullmq';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { type Job, Queue } from 'bullmq';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createChunkQueue } from '../../src/adapters/bullmq-queue.ts';
 import { connectRedis, type RedisClient, waitForRedis } from '../../src/adapters/redis-connection.ts';
+import { openQueueShards, type QueueShards } from '../../src/app/queue-shards.ts';
+import { resolveConfig } from '../../src/config/resolve.ts';
 import { chunkOf } from '../../src/core/chunk.ts';
+import { type StoredChunk, unpackChunk } from '../../src/core/packed-chunk.ts';
 import type { ChunkQueue, QueuedChunk } from '../../src/core/ports.ts';
 import { silentLog } from '../../src/testing/paths.ts';
 import { describeWith } from '../support/needs.ts';
 import { waitFor } from '../support/servers/process.ts';
 import { type Proxy, startProxy } from '../support/servers/proxy.ts';
-import { type RedisServer, startRedis } from '../support/servers/redis.ts';
+import {
+  type RedisCluster,
+  type RedisServer,
+  startRedis,
+  startRedisCluster,
+} from '../support/servers/redis.ts';
+import { uniqueName } from '../support/servers/shared.ts';
 
 const aChunk = (id: string, value = 'x'): QueuedChunk => ({
   id,
@@ -27,6 +36,51 @@ const aChunk = (id: string, value = 'x'): QueuedChunk => ({
     'm@1',
   ),
 });
+
+interface Subject {
+  readonly chunks: ChunkQueue;
+  /** The oldest first; of several shards one after the other. */
+  waiting(): Promise<Job<StoredChunk>[]>;
+}
+
+/** What every queue must do: on one Redis, on a cluster, in several shards. */
+function chunkQueueSuite(subject: () => Subject): void {
+  it('adds chunks as jobs that workers may try for ever and that are never failed away', async () => {
+    await subject().chunks.enqueue([aChunk('g.t.0.0.1-1'), aChunk('g.t.0.0.2-2')]);
+    const jobs = await subject().waiting();
+    expect(jobs.map(({ id, name }) => [id, name])).toEqual([
+      ['g.t.0.0.1-1', 'cache-message/0 g.t.0.0.1-1'],
+      ['g.t.0.0.2-2', 'cache-message/0 g.t.0.0.2-2'],
+    ]);
+    expect(jobs[0]?.opts).toMatchObject({
+      attempts: 1_000_000,
+      backoff: { type: 'custom' },
+      removeOnFail: false,
+    });
+    expect(jobs[0]?.data).toEqual(aChunk('g.t.0.0.1-1').data);
+  });
+
+  it('takes the same id once', async () => {
+    await subject().chunks.enqueue([aChunk('a.1-1', 'first')]);
+    await subject().chunks.enqueue([aChunk('a.1-1', 'second'), aChunk('a.2-2')]);
+    const jobs = await subject().waiting();
+    expect(jobs.map(({ id, data }) => [id, unpackChunk(data).values[0]])).toEqual([
+      ['a.1-1', 'first'],
+      ['a.2-2', 'x'],
+    ]);
+  });
+
+  it('measures jobs and estimates their bytes', async () => {
+    expect(await subject().chunks.depth()).toEqual({ jobs: 0, bytes: 0 });
+    await subject().chunks.enqueue(
+      Array.from({ length: 200 }, (_, index) => aChunk(`a.${index}-${index}`, 'x'.repeat(1_000))),
+    );
+    const { jobs, bytes } = await subject().chunks.depth();
+    expect(jobs).toBe(200);
+    expect(bytes).toBeGreaterThan(200 * 1_000);
+    expect(bytes).toBeLessThan(200 * 1_300);
+  });
+}
 
 describeWith(['redis'], 'the producing side of the queue', () => {
   let server: RedisServer;
@@ -62,41 +116,7 @@ describeWith(['redis'], 'the producing side of the queue', () => {
   const untilTaken = (wanted: readonly QueuedChunk[]): Promise<true> =>
     waitFor(async () => (await chunks.enqueue(wanted), true as const), { what: 'the queue to take them' });
 
-  it('adds chunks as jobs that workers may try for ever and that are never failed away', async () => {
-    await chunks.enqueue([aChunk('g.t.0.0.1-1'), aChunk('g.t.0.0.2-2')]);
-    const jobs = await direct.getJobs(['waiting'], 0, -1, true);
-    expect(jobs.map(({ id, name }) => [id, name])).toEqual([
-      ['g.t.0.0.1-1', 'cache-message/0 g.t.0.0.1-1'],
-      ['g.t.0.0.2-2', 'cache-message/0 g.t.0.0.2-2'],
-    ]);
-    expect(jobs[0]?.opts).toMatchObject({
-      attempts: 1_000_000,
-      backoff: { type: 'custom' },
-      removeOnFail: false,
-    });
-    expect(jobs[0]?.data).toEqual(aChunk('g.t.0.0.1-1').data);
-  });
-
-  it('takes the same id once', async () => {
-    await chunks.enqueue([aChunk('a.1-1', 'first')]);
-    await chunks.enqueue([aChunk('a.1-1', 'second'), aChunk('a.2-2')]);
-    const jobs = await direct.getJobs(['waiting'], 0, -1, true);
-    expect(jobs.map(({ id, data }) => [id, data.values[0]])).toEqual([
-      ['a.1-1', 'first'],
-      ['a.2-2', 'x'],
-    ]);
-  });
-
-  it('measures jobs and estimates their bytes', async () => {
-    expect(await chunks.depth()).toEqual({ jobs: 0, bytes: 0 });
-    await chunks.enqueue(
-      Array.from({ length: 200 }, (_, index) => aChunk(`a.${index}-${index}`, 'x'.repeat(1_000))),
-    );
-    const { jobs, bytes } = await chunks.depth();
-    expect(jobs).toBe(200);
-    expect(bytes).toBeGreaterThan(200 * 1_000);
-    expect(bytes).toBeLessThan(200 * 1_300);
-  });
+  chunkQueueSuite(() => ({ chunks, waiting: () => direct.getJobs(['waiting'], 0, -1, true) }));
 
   it('rejects at once while Redis is away, and works when it is back', async () => {
     proxy.refuse();
@@ -139,5 +159,46 @@ describeWith(['redis'], 'the producing side of the queue', () => {
     await server.ask('CONFIG SET maxmemory 0');
     await chunks.enqueue(many);
     expect(await direct.getWaitingCount()).toBe(100);
+  });
+});
+
+describeWith(['redis'], 'the producing side of the queue on a Redis Cluster', () => {
+  let cluster: RedisCluster;
+  beforeAll(async () => {
+    cluster = await startRedisCluster(3);
+  });
+  afterAll(() => cluster.stop());
+
+  describe.each([1, 3])('in %d shard(s)', (shards) => {
+    let redis: RedisClient;
+    let queue: QueueShards;
+    let direct: Queue[];
+    beforeEach(async () => {
+      redis = connectRedis({
+        url: cluster.url,
+        name: 'queue',
+        connectTimeoutMs: 5_000,
+        commandTimeoutMs: 10_000,
+        onError: () => undefined,
+      });
+      await waitForRedis(redis, { what: 'Redis Cluster', timeoutMs: 20_000 });
+      const { config } = resolveConfig({ input: { queue: { prefix: uniqueName('q'), shards } }, env: {} });
+      queue = openQueueShards({ config, redis, log: silentLog });
+      direct = queue.all().map(({ prefix }) => new Queue('changes', { connection: redis, prefix }));
+      for (const each of direct) each.on('error', () => undefined);
+    });
+    afterEach(async () => {
+      await queue.queue.close();
+      await Promise.all(direct.map((each) => each.close()));
+      redis.disconnect();
+    });
+
+    chunkQueueSuite(() => ({
+      chunks: queue.queue,
+      async waiting() {
+        const jobs = await Promise.all(direct.map((each) => each.getJobs(['waiting'], 0, -1, true)));
+        return jobs.flat().toSorted((a, b) => String(a.id).localeCompare(String(b.id)));
+      },
+    }));
   });
 });

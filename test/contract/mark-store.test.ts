@@ -1,12 +1,16 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createMemoryMarks } from '../../src/adapters/memory-marks.ts';
-import { connectRedis, waitForRedis } from '../../src/adapters/redis-connection.ts';
+import { connectRedis, type RedisClient, waitForRedis } from '../../src/adapters/redis-connection.ts';
 import { createRedisMarks } from '../../src/adapters/redis-mark.ts';
+import { watchReturns } from '../../src/adapters/redis-returns.ts';
+import { openQueueShards } from '../../src/app/queue-shards.ts';
+import { resolveConfig } from '../../src/config/resolve.ts';
 import type { Mark, MarkName, MarkStore } from '../../src/core/ports.ts';
+import { shardOfPlace } from '../../src/core/shards.ts';
 import { silentLog } from '../../src/testing/paths.ts';
 import { describeWith } from '../support/needs.ts';
 import { waitFor } from '../support/servers/process.ts';
-import { startRedis } from '../support/servers/redis.ts';
+import { type RedisCluster, startRedis, startRedisCluster } from '../support/servers/redis.ts';
 import { sharedRedis, uniqueName } from '../support/servers/shared.ts';
 
 const at = (epoch: number, enqueued: string, committed = '', logId = 'log'): Mark => ({
@@ -37,6 +41,13 @@ function markStoreSuite(name: string, open: () => Promise<Opened>): void {
       close = () => opened.close();
     });
     afterEach(() => close());
+
+    it('has nothing to settle where nothing was changed', async () => {
+      await marks.settle(stream);
+      await marks.move(stream, null, at(0, '9'));
+      await marks.settle(stream);
+      expect(await marks.read(stream)).toEqual(at(0, '9'));
+    });
 
     it('knows nothing of a new stream', async () => {
       expect(await marks.read(stream)).toBeNull();
@@ -142,6 +153,22 @@ const connect = async (url: string) => {
   return redis;
 };
 
+/** The queue of a process, where the stream's jobs go to. */
+function openShards(redis: RedisClient, shards: number): Opened {
+  const { config } = resolveConfig({ input: { queue: { prefix: uniqueName('marks'), shards } }, env: {} });
+  const queue = openQueueShards({ config, redis, log: silentLog });
+  const { prefix } = queue.at(shardOfPlace(stream, shards));
+  const marks = queue.marks();
+  return {
+    marks,
+    addJob: async (id) => void (await redis.hset(`${prefix}:changes:${id}`, 'name', id)),
+    close() {
+      marks.close();
+      redis.disconnect();
+    },
+  };
+}
+
 describeWith(['redis'], 'on Redis', () => {
   markStoreSuite('Redis', async () => {
     const { url } = await sharedRedis();
@@ -158,15 +185,33 @@ describeWith(['redis'], 'on Redis', () => {
     };
   });
 
+  for (const shards of [1, 3])
+    markStoreSuite(`${shards} shard(s) of a queue on Redis`, async () => {
+      const { url } = await sharedRedis();
+      return openShards(await connect(url), shards);
+    });
+
+  describe('on a cluster', () => {
+    let cluster: RedisCluster;
+    beforeAll(async () => {
+      cluster = await startRedisCluster(3);
+    });
+    afterAll(() => cluster.stop());
+    for (const shards of [1, 3])
+      markStoreSuite(`${shards} shard(s) of a queue on Redis Cluster`, async () =>
+        openShards(await connect(cluster.url), shards),
+      );
+  });
+
   it('refuses a mark of a format it does not know', async () => {
     const { url } = await sharedRedis();
     const redis = await connect(url);
     const prefix = `{${uniqueName('marks')}}`;
     const marks = createRedisMarks({ connection: redis, prefix, queue: 'changes', log: silentLog });
-    await redis.hset(`${prefix}:mark:g:t:0`, 'cluster:A', JSON.stringify({ format: 2, place: 'elsewhere' }));
+    await redis.hset(`${prefix}:mark:g:t:0`, 'cluster:A', JSON.stringify({ format: 3, place: 'elsewhere' }));
     await expect(marks.read(stream)).rejects.toMatchObject({
       code: 'E_FORMAT_NEWER',
-      details: { what: 'mark', format: 2 },
+      details: { what: 'mark', format: 3 },
     });
     marks.close();
     redis.disconnect();
@@ -178,8 +223,8 @@ describeWith(['redis'], 'on Redis', () => {
     const marks = createRedisMarks({
       connection: redis,
       prefix: '{marks}',
-      watchMs: 50,
       queue: 'changes',
+      returns: watchReturns({ connection: redis, slots: ['{marks}:marks'], watchMs: 50, log: silentLog }),
       log: silentLog,
     });
     const reasons: string[] = [];

@@ -9,6 +9,7 @@ import { fail } from '../../src/core/errors.ts';
 import type { ReadLeases, RedisTier } from '../../src/core/ports.ts';
 import { describeWith } from '../support/needs.ts';
 import { waitFor } from '../support/servers/process.ts';
+import { type RedisCluster, startRedisCluster } from '../support/servers/redis.ts';
 import { sharedRedis, uniqueName } from '../support/servers/shared.ts';
 
 interface Subject {
@@ -104,6 +105,27 @@ describe('leases in memory', () => {
   const clock = systemClock();
   const subject = { leases: createMemoryLeases({ clock }), tier: createMemoryRedisTier({ clock }) };
   suite(() => subject);
+});
+
+describeWith(['redis'], 'leases in a Redis Cluster', () => {
+  let cluster: RedisCluster;
+  let redis: RedisClient;
+  beforeAll(async () => {
+    cluster = await startRedisCluster(3);
+    redis = connectRedis({
+      url: cluster.url,
+      name: 'test',
+      connectTimeoutMs: 5_000,
+      commandTimeoutMs: 20_000,
+      onError: () => undefined,
+    });
+    await waitForRedis(redis, { what: 'Redis Cluster', timeoutMs: 20_000 });
+  });
+  afterAll(async () => {
+    redis.disconnect();
+    await cluster.stop();
+  });
+  suite(() => ({ leases: createRedisLeases({ redis }), tier: createRedisTier({ redis, log: undefined }) }));
 });
 
 describeWith(['redis'], 'leases in Redis', () => {

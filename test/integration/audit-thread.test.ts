@@ -31,7 +31,7 @@ describeWith(['redis'], 'the audit thread', () => {
     const thread = createAuditThread({
       file: newFile(),
       redisUrl: server.url,
-      outbox: uniqueName('outbox'),
+      outboxes: [uniqueName('outbox')],
       connectTimeoutMs: 2_000,
       commandTimeoutMs: 2_000,
       onLag: () => undefined,
@@ -65,7 +65,7 @@ describeWith(['redis'], 'the audit thread', () => {
 
   it('makes a trail visible within a second', async () => {
     const outbox = uniqueName('outbox');
-    const { thread } = newThread({ outbox });
+    const { thread } = newThread({ outboxes: [outbox] });
     expect(await thread.start()).toBe('writing');
     const sentMs = performance.now();
     await addTo(outbox, chunkEntry(0, 3));
@@ -84,7 +84,7 @@ describeWith(['redis'], 'the audit thread', () => {
   it('tells of an entry that cannot be read', async () => {
     const outbox = uniqueName('outbox');
     const told: string[] = [];
-    const { thread } = newThread({ outbox, onDefect: (defect) => told.push(defect.reason) });
+    const { thread } = newThread({ outboxes: [outbox], onDefect: (defect) => told.push(defect.reason) });
     await thread.start();
     await addTo(outbox, 'no JSON', chunkEntry(0, 3));
     expect(await thread.flush(5_000)).toBe(true);
@@ -95,7 +95,7 @@ describeWith(['redis'], 'the audit thread', () => {
   it('writes what is left before it closes', async () => {
     const outbox = uniqueName('outbox');
     const file = newFile();
-    const { thread } = newThread({ outbox, file });
+    const { thread } = newThread({ outboxes: [outbox], file });
     await thread.start();
     await addTo(outbox, ...Array.from({ length: 50 }, (_, index) => chunkEntry(index, 100)));
     expect(await thread.close(10_000)).toBe(true);
@@ -117,7 +117,7 @@ describeWith(['redis'], 'the audit thread', () => {
   it('is started again when it dies', async () => {
     const outbox = uniqueName('outbox');
     const program = new URL('../support/audit-thread-dies-once.ts', import.meta.url);
-    const { thread, errors } = newThread({ outbox, program });
+    const { thread, errors } = newThread({ outboxes: [outbox], program });
     await expect(thread.start()).rejects.toThrow(/out of luck/);
     await addTo(outbox, chunkEntry(0, 3));
     await waitFor(async () => (await thread.count()) === 3, { what: 'the rows', timeoutMs: 10_000 });
@@ -127,9 +127,9 @@ describeWith(['redis'], 'the audit thread', () => {
   it('stands by while another writes the file, reads it meanwhile, and takes over', async () => {
     const outbox = uniqueName('outbox');
     const file = newFile();
-    const first = newThread({ outbox, file }).thread;
+    const first = newThread({ outboxes: [outbox], file }).thread;
     expect(await first.start()).toBe('writing');
-    const { thread: second, errors } = newThread({ outbox, file });
+    const { thread: second, errors } = newThread({ outboxes: [outbox], file });
     expect(await second.start()).toBe('standby');
     expect(errors.map((error) => error.message)).toEqual([`Another process on this host writes ${file}.`]);
     await addTo(outbox, chunkEntry(0, 3));

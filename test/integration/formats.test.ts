@@ -2,7 +2,7 @@ import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createDeadLetterMover, DEAD_LETTER_QUEUE } from '../../src/adapters/bullmq-dead-letters.ts';
-import { createRedisMarks, MARK_FORMAT } from '../../src/adapters/redis-mark.ts';
+import { createRedisMarks } from '../../src/adapters/redis-mark.ts';
 import { createSqliteAudit, openSqliteAuditReader } from '../../src/adapters/sqlite-audit.ts';
 import { CHUNK_FORMAT } from '../../src/core/chunk.ts';
 import { fail } from '../../src/core/errors.ts';
@@ -146,23 +146,26 @@ describeWith(['redis'], 'formats in Redis', () => {
   });
 
   it.each(goldenFormats('mark'))(
-    'a mark of format %d is read, and moved from as it stands',
+    'a mark of format %d is read, and moved from only where it stands',
     async (format) => {
-      const { marks } = golden('mark', format) as { marks: readonly { text: string; mark: Mark }[] };
+      const { marks } = golden('mark', format) as {
+        marks: readonly { text: string; mark: Mark; leftFor?: number }[];
+      };
       const store = createRedisMarks({
         connection: pipeline.redis,
         prefix: pipeline.prefix,
         queue: 'changes',
         log: silentLog,
       });
-      for (const [partition, { text, mark }] of marks.entries()) {
+      for (const [partition, { text, mark, leftFor }] of marks.entries()) {
         const name = { clusterId: 'c1', groupId: 'g', topic: 'cache-message', partition };
         const key = `${pipeline.prefix}:mark:g:cache-message:${partition}`;
         await pipeline.redis.hset(key, 'cluster:c1', text, 'epoch', String(mark.epoch), 'cluster', 'c1');
         expect(await store.read(name)).toEqual(mark);
-        expect(await store.move(name, mark, { ...mark, enqueued: '99' })).toBe(true);
-        expect(await store.move(name, { ...mark, enqueued: '99' }, mark)).toBe(true);
-        if (format === MARK_FORMAT) expect(await pipeline.redis.hget(key, 'cluster:c1')).toBe(text);
+        expect(await store.look(name)).toEqual({ mark, leftFor, moves: 0 });
+        expect(await store.move(name, mark, { ...mark, enqueued: '99' })).toBe(leftFor === undefined);
+        expect(await store.move(name, { ...mark, enqueued: '99' }, mark)).toBe(leftFor === undefined);
+        expect(await pipeline.redis.hget(key, 'cluster:c1')).toBe(text);
       }
       store.close();
     },

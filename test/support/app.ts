@@ -6,10 +6,12 @@ import { Queue } from 'bullmq';
 import { openSqliteAuditReader } from '../../src/adapters/sqlite-audit.ts';
 import { DEAD_LETTER_QUEUE } from '../../src/adapters/bullmq-dead-letters.ts';
 import { type App, createApp } from '../../src/app/app.ts';
-import { QUEUE } from '../../src/app/parts.ts';
+import { QUEUE } from '../../src/app/queue-shards.ts';
+import { connectRedisForWorker } from '../../src/adapters/redis-connection.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
 import type { ConfigInput } from '../../src/config/schema.ts';
 import type { DeadLetter } from '../../src/core/ports.ts';
+import { shardPrefix } from '../../src/core/shards.ts';
 import type { AuditRecord } from '../../src/core/trail.ts';
 import { type CliProcess, type CliResult, startCli } from './cli.ts';
 import { rememberingLog } from './ingest.ts';
@@ -46,7 +48,7 @@ export const inlineServices = {
 /** A configuration whose servers, queue and audit file are known. */
 export type TestConfig = ConfigInput & {
   readonly redis: { readonly url: string };
-  readonly queue: { readonly prefix: string };
+  readonly queue: { readonly prefix: string; readonly shards?: number | undefined };
   readonly audit: { readonly url: string };
 };
 
@@ -85,15 +87,19 @@ export interface Books {
 /** Reads the audit file and the queues over connections of its own. */
 export function openBooks(config: TestConfig): Books {
   const file = auditFileOf(config);
-  const { hostname: host, port } = new URL(config.redis.url);
-  const open = <Data>(name: string): Queue<Data> => {
-    const queue = new Queue<Data>(name, {
-      connection: { host, port: Number(port) },
-      prefix: `{${config.queue.prefix}}`,
+  const connection = connectRedisForWorker({
+    url: config.redis.url,
+    name: 'test-books',
+    connectTimeoutMs: 5_000,
+    commandTimeoutMs: 0,
+    onError: () => undefined,
+  });
+  const open = <Data>(name: string): Queue<Data>[] =>
+    Array.from({ length: config.queue.shards ?? 1 }, (_, shard) => {
+      const queue = new Queue<Data>(name, { connection, prefix: shardPrefix(config.queue.prefix, shard) });
+      queue.on('error', () => undefined);
+      return queue;
     });
-    queue.on('error', () => undefined);
-    return queue;
-  };
   const letters = open<DeadLetter>(DEAD_LETTER_QUEUE);
   const chunks = open<unknown>(QUEUE);
 
@@ -123,15 +129,25 @@ export function openBooks(config: TestConfig): Books {
     async deadLetters(count) {
       const found = await waitFor(
         async () => {
-          const jobs = await letters.getJobs(['waiting'], 0, -1, true);
+          const jobs = (
+            await Promise.all(letters.map((queue) => queue.getJobs(['waiting'], 0, -1, true)))
+          ).flat();
           return jobs.length >= count ? jobs : undefined;
         },
         { what: `${count} dead letters`, everyMs: 100 },
       );
       return new Map(found.map(({ data }) => [data.message, data]));
     },
-    openJobs: () => chunks.getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized'),
-    close: async () => void (await Promise.all([letters.close(), chunks.close()])),
+    async openJobs() {
+      const counts = await Promise.all(
+        chunks.map((queue) => queue.getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized')),
+      );
+      return counts.reduce((sum, count) => sum + count, 0);
+    },
+    async close() {
+      await Promise.all([...letters, ...chunks].map((queue) => queue.close()));
+      connection.disconnect();
+    },
   };
 }
 

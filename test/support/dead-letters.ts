@@ -1,6 +1,5 @@
-import { createDeadLetterBox } from '../../src/adapters/bullmq-dead-letter-box.ts';
 import { type OfficeSettings, openDeadLetterOffice } from '../../src/app/dead-letter-office.ts';
-import { type Parts, QUEUE } from '../../src/app/parts.ts';
+import type { Parts } from '../../src/app/parts.ts';
 import type { ConfigInput } from '../../src/config/schema.ts';
 import type { Message } from '../../src/core/change.ts';
 import type { DeadLetterOffice } from '../../src/core/dead-letter.ts';
@@ -101,16 +100,14 @@ export function officeOver(
     readonly queue?: OfficeSettings['queue'];
   } = {},
 ): DeadLetterOffice {
-  const { config, connections, prefix, clock, log } = parts;
+  const { config } = parts;
   const settings: OfficeSettings = {
     ...parts,
     limits: { ...config.limits, ...parts.limits },
     effectTimeoutMs: config.worker.effectTimeoutMs,
-    redis: connections.queue,
-    queueName: QUEUE,
+    box: more.box?.(parts.letters) ?? parts.letters,
     maxRedrives: config.deadLetters.maxRedrives,
     ...(more.queue !== undefined && { queue: more.queue }),
   };
-  const real = createDeadLetterBox({ redis: connections.queue, prefix, chunks: parts.keys, clock, log });
-  return openDeadLetterOffice(settings, more.box === undefined ? real : more.box(real));
+  return openDeadLetterOffice(settings);
 }

@@ -1,8 +1,8 @@
 import { Queue } from 'bullmq';
-import { createChunkQueue } from '../../src/adapters/bullmq-queue.ts';
 import { connectRedis, waitForRedis } from '../../src/adapters/redis-connection.ts';
 import { createKafkaSource, type KafkaSourceOptions } from '../../src/adapters/kafka-source.ts';
-import { createRedisMarks } from '../../src/adapters/redis-mark.ts';
+import { openQueueShards } from '../../src/app/queue-shards.ts';
+import { resolveConfig } from '../../src/config/resolve.ts';
 import { type StoredChunk, unpackChunk } from '../../src/core/packed-chunk.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import type { ChangeSource, Log } from '../../src/core/ports.ts';
@@ -34,7 +34,10 @@ export interface Seen {
 
 export interface IngestOptions {
   readonly redisUrl: string;
+  /** Hash-tagged. */
   readonly prefix: string;
+  /** @defaultValue 1 */
+  readonly shards?: number;
   /** Kafka's adapter with these settings, or a source of the test's own. */
   readonly kafka?: Omit<KafkaSourceOptions, 'clock' | 'log'>;
   readonly source?: ChangeSource;
@@ -59,8 +62,11 @@ export async function startIngest(options: IngestOptions) {
   await waitForRedis(redis, { what: 'Redis', timeoutMs: 5_000 });
   const events: IngestEvent[] = [];
   const source = options.source ?? createKafkaSource(withClock(kafka, log));
-  const queue = createChunkQueue({ redis, prefix, name: QUEUE, log });
-  const marks = createRedisMarks({ connection: redis, prefix, queue: QUEUE, watchMs: 500, log });
+  const input = { queue: { prefix: prefix.replace(/^\{(.*)\}$/, '$1'), shards: options.shards ?? 1 } };
+  const { config } = resolveConfig({ input, env: {} });
+  const shards = openQueueShards({ config, redis, watchMs: 500, log });
+  const { queue } = shards;
+  const marks = shards.marks();
   const handOff = createHandOff({
     source,
     queue,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MARK_FORMAT } from '../../src/adapters/redis-mark.ts';
+import { MARK_FORMAT } from '../../src/adapters/redis-mark-text.ts';
 import { AUDIT_STORE_FORMAT } from '../../src/adapters/sqlite-audit-schema.ts';
 import type { Message } from '../../src/core/change.ts';
 import { CHUNK_FORMAT, chunkOf } from '../../src/core/chunk.ts';

@@ -187,6 +187,38 @@ describe('the hand-off', () => {
     });
   });
 
+  it('stands aside while jobs of its partition are open in another shard: its handler returns, so that others go on', async () => {
+    const world = new World();
+    let isDrained = false;
+    let looks = 0;
+    const marks: MarkStore = {
+      ...world.marks,
+      settle() {
+        looks += 1;
+        return isDrained
+          ? Promise.resolve()
+          : Promise.reject(fail('E_SHARD_DRAINING', { stream: 't-0', from: 0, to: 2 }));
+      },
+    };
+    world.send(3);
+    const running = await world.start({ marks });
+    await until(() => looks > 20);
+    expect(running.source.positions()).toMatchObject([{ isPaused: true, resolved: '' }]);
+    expect(world.queue.jobs.size).toBe(0);
+    const waiting = world.events.flatMap((event) => (event.kind === 'waiting' ? event.reason : []));
+    expect(waiting).toEqual([
+      'Jobs of t-0 are unfinished in shard 0 of the queue; it goes on in shard 2 when they are done.',
+    ]);
+    isDrained = true;
+    await until(() => world.committed() === '3');
+    await running.stop();
+    expect(world.events.map(({ kind }) => kind).filter((kind) => kind !== 'taken')).toEqual([
+      'waiting',
+      'resumed',
+      'enqueued',
+    ]);
+  });
+
   it('commits nothing and repeats the same ids as long as the queue does not confirm', async () => {
     const world = new World();
     const asked: string[][] = [];

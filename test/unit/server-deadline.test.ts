@@ -25,7 +25,7 @@ it('a request whose dependency hangs is answered at its deadline, with what to d
     fences: { show: never, reset: never },
     deadLetters: { list: never, show: never, rehearse: never, redrive: never, discard: never, close: never },
     redrivePerSecond: 1,
-    queues: [],
+    queues: () => [],
   };
   const options = { host: '127.0.0.1', port: 0, tokens: [], maxBodyBytes: 1_000 };
   const server = await createServer(options, app, silentLog, 50);

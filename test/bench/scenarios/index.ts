@@ -8,6 +8,7 @@ import { keysGrowth } from './keys-growth.ts';
 import { logCost } from './log-cost.ts';
 import { memory } from './memory.ts';
 import { reads } from './reads.ts';
+import { shards } from './shards.ts';
 import { sourceDown } from './source-down.ts';
 import { startTime } from './start-time.ts';
 
@@ -25,4 +26,5 @@ export const SCENARIOS: readonly Scenario[] = [
   coherence,
   logCost,
   fleet,
+  shards,
 ];

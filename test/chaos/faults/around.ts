@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { queueKeys } from '../../../src/adapters/bullmq-closing-script.ts';
-import { QUEUE } from '../../../src/app/parts.ts';
+import { QUEUE } from '../../../src/app/queue-shards.ts';
 import { auditFileOf } from '../../support/app.ts';
 import { waitFor } from '../../support/servers/process.ts';
 import type { World } from '../world.ts';

@@ -78,6 +78,7 @@ export function remoteMarks(
   const call = <T>(port: string, effect: () => Promise<T>): Promise<T> =>
     network.call(process, 'redis', port, effect, unavailable);
   return {
+    settle: (stream) => marks.settle(stream),
     read: (stream) => call('marks.read', () => marks.read(stream)),
     latest: (stream) => call('marks.latest', () => marks.latest(stream)),
     move: (stream, from, to) => call('marks.move', () => marks.move(stream, from, to)),

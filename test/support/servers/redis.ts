@@ -86,15 +86,23 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
 export interface RedisCluster {
   readonly nodes: readonly RedisServer[];
   readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  /** `redis+cluster://…` */
+  readonly url: string;
+  /** Which of the nodes has the slot of this key. */
+  ownerOf(key: string): Promise<RedisServer>;
   stop(): Promise<void>;
 }
 
 /** Masters only, slots dealt out evenly; returns when every node says the cluster is whole. */
-export async function startRedisCluster(masters = 3): Promise<RedisCluster> {
+export async function startRedisCluster(
+  masters = 3,
+  options: Pick<RedisOptions, 'appendonly'> = {},
+): Promise<RedisCluster> {
   const busPorts = await Promise.all(Array.from({ length: masters }, freePort));
   const nodes = await Promise.all(
     busPorts.map((busPort) =>
       startRedis({
+        ...options,
         config: [
           'cluster-enabled yes',
           `cluster-port ${busPort}`,
@@ -125,6 +133,14 @@ export async function startRedisCluster(masters = 3): Promise<RedisCluster> {
   return {
     nodes,
     hosts: nodes.map(({ host, port }) => ({ host, port })),
+    url: `redis+cluster://${nodes.map(({ host, port }) => `${host}:${port}`).join(',')}`,
+    async ownerOf(key) {
+      const [first] = nodes;
+      const slot = Number((await first?.ask(`CLUSTER KEYSLOT ${key}`))?.slice(1));
+      const owner = nodes.findLast((_, index) => slot >= firstSlot(index));
+      if (owner === undefined) throw new Error(`nobody has slot ${slot}`);
+      return owner;
+    },
     stop: async () => void (await Promise.all(nodes.map((node) => node.stop()))),
   };
 }
