@@ -29,16 +29,17 @@ export interface MemoryCell {
 /**
  * @param clock tells when values and fences expire
  * @param log where writes are announced, and by whom; left out: nowhere
+ * @param cells what another of them stores, as two instances have one Redis; left out: its own
  */
 export function createMemoryRedisTier({
   clock,
   log,
+  cells = new Map<string, MemoryCell>(),
 }: {
   clock: Clock;
   log?: { readonly stream: MemoryStream; readonly by: LogWriter };
+  cells?: Map<string, MemoryCell>;
 }): MemoryRedisTier {
-  const cells = new Map<string, MemoryCell>();
-
   function cellAt(key: string): MemoryCell | undefined {
     const cell = cells.get(key);
     if (cell === undefined || cell.untilMs === 0 || cell.untilMs > clock.now()) return cell;

@@ -595,7 +595,7 @@ export type ResyncReason =
 /** How this instance's local tier followed the log, as counters since the start. */
 export interface CoherenceStats {
   readonly state: 'fresh' | 'blind';
-  /** Since the log was last heard of, milliseconds; null: never. */
+  /** Since the log was asked for what it answered last, milliseconds; null: never. */
   readonly heardMsAgo: number | null;
   readonly resyncs: Readonly<Record<ResyncReason, number>>;
   /** Entries of the log: of other instances, and of this one. */

@@ -80,6 +80,7 @@ class LogFollower implements Follower {
   readonly #resyncs = { start: 0, reconnect: 0, server: 0, gap: 0, counter: 0, format: 0 };
   #running: Promise<void> | undefined;
   #at: LogEnd = { epoch: '', sequence: 0, servers: '' };
+  /** When what the log answered last was asked: an answer may be long under way, and tells nothing of that time. */
   #heardMs: number | undefined;
   #checkedMs = 0;
   #entries = 0;
@@ -156,31 +157,29 @@ class LogFollower implements Follower {
 
   /** The log's end is looked at before the tier is emptied: what is announced in between is read afterwards. */
   async #resync(reason: ResyncReason): Promise<void> {
-    const { log, localTier, logger } = this.#options;
+    const { log, localTier, logger, clock } = this.#options;
+    const askedMs = clock.now();
     const end = await log.end();
     const actual = reason === 'reconnect' && end.servers !== this.#at.servers ? 'server' : reason;
     this.#refresher.clear();
     localTier.clear();
     this.#at = end;
     this.#resyncs[actual] += 1;
-    this.#heard();
-    this.#checkedMs = this.#options.clock.now();
+    this.#heardMs = askedMs;
+    this.#checkedMs = clock.now();
     if (actual === 'start') logger.debug({ position: end.sequence }, told.start);
     else logger.warn({ resync: actual }, `${told[actual]}: the local tier was emptied`);
-  }
-
-  #heard(): void {
-    this.#heardMs = this.#options.clock.now();
   }
 
   /** One answer of the log; returns why the local tier cannot be trusted any more, if so. */
   async #follow(): Promise<ResyncReason | undefined> {
     const { log, clock, blindMs } = this.#options;
+    const askedMs = clock.now();
     const entries = await log.read(this.#at, Math.min(BEAT_MS, blindMs / 4));
     const problem = this.#take(entries);
     if (problem !== undefined) return problem;
     if (entries.length === 0 || clock.now() - this.#checkedMs > CHECK_MS) return this.#check();
-    this.#heard();
+    this.#heardMs = askedMs;
     return undefined;
   }
 
@@ -198,6 +197,7 @@ class LogFollower implements Follower {
   /** Looks whether the log still is the one that is followed, and whether something is missing at its end. */
   async #check(): Promise<ResyncReason | undefined> {
     const { log, clock } = this.#options;
+    const askedMs = clock.now();
     const end = await log.end();
     this.#checkedMs = clock.now();
     if (end.servers !== this.#at.servers) return 'server';
@@ -209,7 +209,7 @@ class LogFollower implements Follower {
       const problem = this.#take(missed);
       if (problem !== undefined) return problem;
     }
-    this.#heard();
+    this.#heardMs = askedMs;
     return undefined;
   }
 
@@ -243,7 +243,8 @@ class LogFollower implements Follower {
       return;
     }
     if (compareEntries(held, { version, origin }) >= 0) return;
-    const rule = ruleOf(key);
+    // Heard of too late, it must not be served until Redis has answered: by then it would be older than `blindMs`.
+    const rule = this.state() === 'fresh' ? ruleOf(key) : undefined;
     if (rule?.onChange === 'refresh' && this.#refresher.add(key, rule)) return;
     localTier.discard(key, '', { version: null });
     this.#dropped += 1;

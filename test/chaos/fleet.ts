@@ -124,6 +124,11 @@ function ledgerOf(file: string): LedgerLine[] {
   return whole === '' ? [] : whole.split('\n').map((line) => JSON.parse(line) as LedgerLine);
 }
 
+/** How its local tier follows the others' writes, as it noted last; undefined: it did not yet. */
+export function coherenceOf(instance: Instance): (LedgerLine & { kind: 'coherence' }) | undefined {
+  return instance.ledger().findLast((line) => line.kind === 'coherence');
+}
+
 /** Sets a trap and waits until the process is in it; returns when that happened, epoch milliseconds. */
 export async function springTrap(
   instance: Instance,

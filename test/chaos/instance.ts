@@ -28,6 +28,7 @@ process.once('SIGTERM', () => {
 });
 
 await app.start();
+traps.watch(app.parts.coherence);
 process.send?.({ instance: app.parts.instance, url: app.url, pid: process.pid });
 
 /** What a leak does in days: objects that stay, until the heap is full. */

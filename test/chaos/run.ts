@@ -60,6 +60,11 @@ export function verdictOf({ seed, fault, violations, isConverged, unrest, proof,
 }
 
 const INSTANCES = 2;
+/**
+ * `local.blindMs`, and time for a busy machine to do what is due: an answer that was asked for later than that may not be older
+ * than what Redis had.
+ */
+const COHERENCE_MS = 5_000 + 3_000;
 const PACE_MS = 90;
 const REPEAT_PACE_MS = 300;
 /** Batches of the end are held back until the fault is over: there is always something that comes after it. */
@@ -235,8 +240,8 @@ function historyOf(seen: Seen): History {
     faults: fault === undefined ? [] : [{ fault: fault.name, fired: seen.fired }],
     repairs: fromMs === undefined ? [] : [{ fromMs, toMs: settled.atMs, why: 'Redis was rolled back' }],
     mayExpire: false,
-    // Time to live is waited out before the last look.
     localTiers: 'atOnce',
+    coherenceMs: COHERENCE_MS,
   };
 }
 

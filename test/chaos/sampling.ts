@@ -99,20 +99,25 @@ export async function sampleRedis(world: World, keys: readonly LoadKey[]): Promi
 
 /** As a client gets it: `GET /v1/records/:service/:id`. */
 export async function readRecord(instance: Instance, { key, service, id }: LoadKey): Promise<Look> {
+  const sinceMs = Date.now();
   const response = await fetch(`${instance.url}/v1/records/${service}/${id}`, {
     signal: AbortSignal.timeout(HTTP_TIMEOUT_MS),
   });
   const text = await response.text();
   if (response.status !== 200 && response.status !== 404) throw new Error(`${response.status}: ${text}`);
   const isThere = response.status === 200;
+  const cache = response.headers.get('x-cache');
   return {
     reader: instance.name,
-    tier: response.headers.get('x-cache') === 'local' ? 'local' : 'redis',
+    tier: cache === 'local' ? 'local' : 'redis',
     key,
-    version: isThere ? (response.headers.get('x-version') ?? '') : '',
+    // What says that it is stale promises nothing; what Redis did not take has no version or comes from the source.
+    version:
+      isThere && cache !== 'stale' && cache !== 'source' ? (response.headers.get('x-version') ?? '') : '',
     isPresent: isThere,
     text: isThere ? text : null,
     fence: null,
+    sinceMs,
     atMs: Date.now(),
   };
 }

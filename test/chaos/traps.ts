@@ -1,7 +1,7 @@
 import { appendFileSync } from 'node:fs';
 import type { PortWraps } from '../../src/app/parts.ts';
 import { messageId } from '../../src/core/change.ts';
-import type { Execution } from '../../src/core/ports.ts';
+import type { Coherence, CoherenceStats, Execution } from '../../src/core/ports.ts';
 import { formatVersion } from '../../src/core/version.ts';
 import type { AcceptedWrite } from '../reliability/history.ts';
 
@@ -42,8 +42,17 @@ export type InstanceOrder =
 /** What an instance notes in its ledger, a file, so that its own death takes nothing along. */
 export type LedgerLine =
   | { readonly kind: 'sprung'; readonly point: TrapPoint; readonly atMs: number }
+  /** How the local tier follows the others' writes, at the start and whenever that changes. */
+  | {
+      readonly kind: 'coherence';
+      readonly state: CoherenceStats['state'];
+      readonly resyncs: CoherenceStats['resyncs'];
+      readonly atMs: number;
+    }
   /** Redis took a write that this process offered, and told it so. */
   | ({ readonly kind: 'accepted' } & AcceptedWrite);
+
+const COHERENCE_LOOK_MS = 100;
 
 export function createTraps(ledgerFile: string) {
   let armed: (InstanceOrder & { kind: 'arm' }) | undefined;
@@ -67,6 +76,17 @@ export function createTraps(ledgerFile: string) {
     arm(order: InstanceOrder & { kind: 'arm' }): void {
       passesLeft = order.passes;
       armed = order;
+    },
+    /** Looks at it ever and again; a test of blindness is longer than that. */
+    watch(coherence: Coherence): void {
+      let told = '';
+      const look = (): void => {
+        const { state, resyncs } = coherence.stats();
+        const now = JSON.stringify([state, resyncs]);
+        if (now !== told) note([{ kind: 'coherence', state, resyncs, atMs: Date.now() }]);
+        told = now;
+      };
+      setInterval(look, COHERENCE_LOOK_MS).unref();
     },
     wraps: wrapsOf(pass, (point) => armed?.point === point, note),
   };

@@ -12,8 +12,8 @@ import type { Plant } from './plants.ts';
 import type { Random } from './random.ts';
 import { startTruth, type Truth } from './truth.ts';
 
-/** How long an instance serves from its local tier what another has overwritten, milliseconds. */
-export const LOCAL_TTL_MS = 2_000;
+/** Longer than any run, milliseconds: nothing but the invalidation log makes a local tier right. */
+const LOCAL_TTL_MS = 3_600_000;
 export const PARTITIONS = 4;
 
 /** The Kafka of a run: brokers and tools, and, where brokers are to die, the cluster itself. */

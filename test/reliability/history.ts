@@ -40,7 +40,7 @@ export interface FinalLocal {
   readonly text: string;
 }
 
-/** One look of a reader that polls all through. The looks of one reader at one key follow each other, none overlaps. */
+/** One look of a reader that polls all through, in the order of the answers; what an instance marked as stale is none. */
 export interface ReaderSample {
   /** `redis`, or the name of the instance that was asked. */
   readonly reader: string;
@@ -49,7 +49,12 @@ export interface ReaderSample {
   /** The version served; of a tombstone, where the reader can see it, with `isPresent: false`; '' unknown. */
   readonly version: string;
   readonly isPresent: boolean;
+  /** When the answer came. */
   readonly atMs: number;
+  /** When the look began; left out: at `atMs`. */
+  readonly sinceMs?: number;
+  /** Whether the instance knew all the while that it hears nothing of other instances' writes; left out: not known. */
+  readonly isBlind?: boolean;
 }
 
 /** A write that the fence let through: the tier answered `set` or `evicted`. */
@@ -117,6 +122,8 @@ export interface History {
    * another one wrote; only the instance that ended the newest message must agree.
    */
   readonly localTiers: 'atOnce' | 'withinTtl';
+  /** By how much an instance's answers may be behind Redis at most, milliseconds; left out: not looked at. */
+  readonly coherenceMs?: number;
 }
 
 /** A history in which nothing happened: the ground for tests, and for suites that look at a part only. */

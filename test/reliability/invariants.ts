@@ -3,7 +3,7 @@
  */
 import { formatTrail } from '../../src/audit/trail-text.ts';
 import { messagesAreFinal, trailsAreWhole } from './invariant-final.ts';
-import { acceptedWritesRise, versionsNeverFall } from './invariant-order.ts';
+import { acceptedWritesRise, answersAreFresh, versionsNeverFall } from './invariant-order.ts';
 import { tiersAreNewest } from './invariant-tiers.ts';
 import type { History } from './history.ts';
 import type { Finding } from './finding.ts';
@@ -37,7 +37,7 @@ const MAX_TRAIL_RECORDS = 60;
 export function checkInvariants(history: History): Violation[] {
   const found: [keyof typeof INVARIANTS, readonly Finding[]][] = [
     ['final', [...messagesAreFinal(history), ...trailsAreWhole(history)]],
-    ['monotonic', versionsNeverFall(history)],
+    ['monotonic', [...versionsNeverFall(history), ...answersAreFresh(history)]],
     ['newest', tiersAreNewest(history)],
     ['once', acceptedWritesRise(history)],
     ['offsets', commitsStayBehindMarks(history)],

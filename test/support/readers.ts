@@ -11,6 +11,7 @@ import { createCoherentLocalTier } from '../../src/read/coherent-local-tier.ts';
 import { createLoneCoherence } from '../../src/read/fills.ts';
 import { createGenerations, type Generations } from '../../src/read/generations.ts';
 import { createReader, type Reader } from '../../src/read/reader.ts';
+import type { ReadService as ReaderService } from '../../src/reader.ts';
 import { aService } from './service.ts';
 
 /** A step that waits to be let go. */
@@ -154,4 +155,13 @@ export function clockWithLeaps(): Clock & { leap(ms: number): void } {
   const clock = systemClock();
   let aheadMs = 0;
   return { ...clock, now: () => clock.now() + aheadMs, leap: (ms) => void (aheadMs += ms) };
+}
+
+/** A service of `cachewright/reader` whose records come from `SOURCE_URL/ID`, under the keys `SERVICE:ID`. */
+export function fetchedService(service: string, sourceUrl: string): ReaderService {
+  return {
+    key: `${service}:{id}`,
+    source: { type: 'http', url: `${sourceUrl}/{id}` },
+    version: { from: 'record', field: 'version', kind: 'counter' },
+  };
 }

@@ -162,6 +162,31 @@ describe('invariant 2: no version goes down', () => {
     expectBroken({ samples, localTiers: 'withinTtl' }, 'monotonic');
   });
 
+  it('compares a look with those that had ended when it began, not with those beside it', () => {
+    const slow = look(1, 30, { reader: 'b', sinceMs: 5 });
+    expectBroken({ samples: [look(1, 2, { reader: 'b' }), look(2, 10, { reader: 'b' }), slow] });
+    expectBroken({ samples: [look(2, 10, { reader: 'b' }), { ...slow, sinceMs: 11 }] }, 'monotonic');
+    const after = look(1, 50, { reader: 'b', sinceMs: 40 });
+    expectBroken({ samples: [look(2, 10, { reader: 'b' }), slow, after] }, 'monotonic');
+  });
+
+  it('is broken by an answer that is older than what Redis had a bound before it was asked for', () => {
+    const behind = look(1, 220, { reader: 'b', tier: 'local', sinceMs: 200 });
+    const samples = [look(1, 80), look(2, 90), behind];
+    expectBroken({ samples, coherenceMs: 150 });
+    expectBroken({ samples, coherenceMs: 100 }, 'monotonic');
+    const revived = [look(2, 80), look(2, 90, { isPresent: false }), { ...behind, version: 'counter:2' }];
+    expectBroken({ samples: revived, coherenceMs: 100 }, 'monotonic');
+    const repairs = [{ fromMs: 150, toMs: 250, why: 'Redis rolled back' }];
+    expectBroken({ samples, coherenceMs: 100, repairs });
+  });
+
+  it('is broken by an instance that answers from its local tier though it knows that it is blind', () => {
+    const blind = look(1, 2, { reader: 'b', isBlind: true });
+    expectBroken({ samples: [blind] });
+    expectBroken({ samples: [{ ...blind, tier: 'local' }] }, 'monotonic');
+  });
+
   it('does not hold between the rollback of Redis and its repair, and holds again after it', () => {
     const repairs = [{ fromMs: 15, toMs: 25, why: 'Redis rolled back' }];
     expectBroken({ samples: [look(2, 10), look(1, 20), look(2, 30)], repairs });

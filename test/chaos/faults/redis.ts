@@ -1,9 +1,12 @@
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { COUNTER_KEY, LOG_KEY } from '../../../src/adapters/redis-announcement.ts';
+import type { ResyncReason } from '../../../src/core/ports.ts';
 import { waitFor } from '../../support/servers/process.ts';
+import { coherenceOf, type Instance } from '../fleet.ts';
 import type { World } from '../world.ts';
-import { type Fault, GOAL_MS } from './fault.ts';
+import { type Fault, GOAL_MS, type Struck } from './fault.ts';
 
 /** `redis.commandTimeoutMs` as it is by default. */
 const COMMAND_TIMEOUT_MS = 5_000;
@@ -152,8 +155,82 @@ const cutOff: Fault = {
   },
 };
 
+/** How often the local tiers of all instances were emptied for this reason. */
+function resyncsOf({ instances }: World, reason: ResyncReason): number {
+  return instances.reduce((sum, instance) => sum + (coherenceOf(instance)?.resyncs[reason] ?? 0), 0);
+}
+
+async function untilResynced(
+  world: World,
+  reason: ResyncReason,
+  act: () => Promise<unknown>,
+): Promise<Struck> {
+  const before = resyncsOf(world, reason);
+  // Done again until it was felt: an instance may have read everything just before.
+  const times = await waitFor(
+    async () => {
+      await act();
+      await delay(200);
+      return resyncsOf(world, reason) - before || undefined;
+    },
+    { what: `an instance to notice (${reason})`, timeoutMs: 30_000 },
+  );
+  return { proof: `${times} local tiers were emptied (${reason})`, overMs: Date.now() };
+}
+
+/** Entries are gone before they were read, as when an instance was away for longer than the log is long. */
+const logTrimmed: Fault = {
+  name: 'log-trimmed',
+  what: 'the invalidation log trimmed to nothing, again and again, while changes are written',
+  goalMs: GOAL_MS,
+  strike: (world) => untilResynced(world, 'gap', () => world.look.xtrim(LOG_KEY, 'MAXLEN', 0)),
+};
+
+const counterLost: Fault = {
+  name: 'log-counter-lost',
+  what: 'the counter of the invalidation log deleted',
+  goalMs: GOAL_MS,
+  strike: (world) => untilResynced(world, 'counter', () => world.look.del(COUNTER_KEY)),
+};
+
+/** Its connections open and silent: it has to notice by itself that it hears nothing, while the other one writes. */
+const blind: Fault = {
+  name: 'instance-blind',
+  what: 'one instance cut off from Redis until it is blind and has been read from for 4 s, then connected again',
+  goalMs: GOAL_MS,
+  behindProxy: 'first',
+  async strike({ redisProxy, instances }) {
+    if (redisProxy === undefined) throw new Error('there is no proxy');
+    redisProxy.block();
+    const isBlind = (instance: Instance): boolean => coherenceOf(instance)?.state === 'blind';
+    const blinded = await waitFor(() => instances.find(isBlind), {
+      what: 'an instance to know that it is blind',
+      timeoutMs: 30_000,
+    });
+    await delay(4_000);
+    const stayed = isBlind(blinded);
+    redisProxy.unblock();
+    const overMs = Date.now();
+    if (!stayed) throw new Error('it heard something while it was cut off');
+    await waitFor(() => !isBlind(blinded), { what: 'the instance to hear again', timeoutMs: 30_000 });
+    const proof = `${blinded.name} was blind, and heard again ${Date.now() - overMs} ms after it could`;
+    return { proof, overMs };
+  },
+};
+
 async function runIdOf(redis: World['redis']): Promise<string> {
   return /run_id:(\w+)/.exec(await redis.ask('INFO server'))?.[1] ?? '';
 }
 
-export const redisFaults: readonly Fault[] = [killAndRestart, rollback, emptied, stalled, full, cut, cutOff];
+export const redisFaults: readonly Fault[] = [
+  killAndRestart,
+  rollback,
+  emptied,
+  stalled,
+  full,
+  cut,
+  cutOff,
+  logTrimmed,
+  counterLost,
+  blind,
+];

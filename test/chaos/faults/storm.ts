@@ -7,7 +7,7 @@ import { redisFaults } from './redis.ts';
 
 /** What may happen while a process is in trouble already. */
 const AROUND = [...redisFaults, ...faultsAround].filter(
-  ({ name, isNightly = false }) => !isNightly && name !== 'instance-cut-off',
+  ({ behindProxy, isNightly = false }) => !isNightly && behindProxy !== 'first',
 );
 const OF_PROCESSES = processFaults.filter(({ isNightly = false }) => !isNightly);
 

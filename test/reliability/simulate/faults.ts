@@ -1,37 +1,9 @@
 /** What may happen to a run. Each fault tells whether it really happened: one that did not makes the run worthless. */
 import type { FaultFired } from '../history.ts';
-import type { CallFault } from './network.ts';
+import { CALL_FAULTS, type Fault, type FaultWorld, felt, untilDone } from './fault.ts';
 import type { Random } from './random.ts';
+import { coherenceFaults, readCallFaults } from './read-faults.ts';
 import type { SourceFault } from './truth.ts';
-
-/** What a fault may do to the world. */
-export interface FaultWorld {
-  readonly random: Random;
-  sleep(ms: number): Promise<void>;
-  /** Hits one of the next calls of a port. */
-  trap(port: string, fault: CallFault, skip: number, fired: () => void): void;
-  killOne(): boolean;
-  stallOne(): boolean;
-  joinOne(): Promise<void>;
-  leaveOne(): Promise<boolean>;
-  setSource(fault: SourceFault | undefined): void;
-  /** How often the source's present fault was met by a fetch. */
-  sourceFelt(): number;
-  setDown(server: 'redis' | 'kafka' | 'auditStore', reason: string): void;
-  /** Redis is out of memory: how many chunks of a call it still takes. */
-  fillRedis(most: number): { readonly felt: () => number; readonly over: () => void };
-  backUpRedis(): Promise<() => Promise<void>>;
-  killAuditWriter(): void;
-  sendKiller(): void;
-  killerDeaths(): number;
-  rewind(): Promise<void>;
-}
-
-interface Fault {
-  readonly name: string;
-  /** Runs until the fault is over; returns how often it was felt. */
-  readonly strike: (world: FaultWorld) => Promise<number>;
-}
 
 const PORTS = [
   'queue.enqueue',
@@ -48,21 +20,7 @@ const PORTS = [
   'outbox.remove',
   'store.append',
 ] as const;
-const CALL_FAULTS: readonly CallFault[] = [
-  'lostRequest',
-  'lostReply',
-  'twice',
-  'late',
-  'killBefore',
-  'killAfter',
-  'stallBefore',
-  'stallAfter',
-];
 const SOURCE_FAULTS: readonly SourceFault[] = ['down', 'open', 'slow', 'behind', 'garbage', 'flaky'];
-/** How long a fault waits to be felt before it gives up. */
-const PATIENCE_MS = 60_000;
-const LOOK_MS = 250;
-
 const callFaults: readonly Fault[] = PORTS.flatMap((port) =>
   CALL_FAULTS.map((fault) => ({
     name: `${fault} ${port}`,
@@ -139,15 +97,25 @@ const redisFaults: readonly Fault[] = [
   },
 ];
 
-const ALL: readonly Fault[] = [...processFaults, ...redisFaults, ...outages, ...sourceFaults, ...callFaults];
+const ALL: readonly Fault[] = [
+  ...processFaults,
+  ...redisFaults,
+  ...outages,
+  ...sourceFaults,
+  ...coherenceFaults,
+  ...callFaults,
+  ...readCallFaults,
+];
 /** Kinds are drawn first, so that the many calls do not crowd out the rest. */
 const KINDS: readonly (readonly Fault[])[] = [
   processFaults,
   redisFaults,
   outages,
   sourceFaults,
+  coherenceFaults,
   callFaults,
   callFaults,
+  readCallFaults,
 ];
 
 export const faultNames: readonly string[] = ALL.map(({ name }) => name);
@@ -185,17 +153,4 @@ function draw(random: Random): Fault[] {
     if (!isSecond) drawn.push(fault);
   }
   return drawn;
-}
-
-async function felt(world: FaultWorld, times: () => number): Promise<number> {
-  for (let waited = 0; times() === 0 && waited < PATIENCE_MS; waited += LOOK_MS) await world.sleep(LOOK_MS);
-  return times();
-}
-
-async function untilDone(world: FaultWorld, act: () => boolean): Promise<number> {
-  for (let waited = 0; waited < PATIENCE_MS; waited += LOOK_MS) {
-    if (act()) return 1;
-    await world.sleep(LOOK_MS);
-  }
-  return 0;
 }

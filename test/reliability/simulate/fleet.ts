@@ -1,9 +1,10 @@
 /** The processes of a run: booted, killed, stalled, started anew, and given up by Kafka when they are silent too long. */
 import { createAuditWriter } from '../../../src/audit/writer.ts';
 import type { VirtualClock } from '../../../src/testing/virtual-clock.ts';
-import { bootInstance, type Instance, type Plants } from './instance.ts';
+import { bootInstance, type Caching, type Instance, type Plants } from './instance.ts';
 import { Network } from './network.ts';
 import { clockOf, SimProcess } from './process.ts';
+import type { ResyncReason } from '../../../src/core/ports.ts';
 import type { Random } from './random.ts';
 import { remoteOutbox, remoteStore } from './remote-ports.ts';
 import { GROUP, type Servers } from './servers.ts';
@@ -16,6 +17,7 @@ export interface FleetOptions {
   readonly random: Random;
   readonly servers: Servers;
   readonly truth: TruthSource;
+  readonly caching: Caching;
   readonly plants: Plants;
 }
 
@@ -26,8 +28,13 @@ export class Fleet {
   outOfMemory = 0;
   /** Deaths by a message that kills. */
   deadlyReads = 0;
+  /** Calls that found the invalidation log out of reach, while the rest of Redis was there. */
+  logLosses = 0;
   #instances: Instance[] = [];
+  /** Dead ones too. */
+  readonly #all: Instance[] = [];
   #starting = 0;
+  readonly #booting = new Set<SimProcess>();
   #auditProcess: SimProcess | undefined;
   #booted = 0;
   readonly #options: FleetOptions;
@@ -50,22 +57,30 @@ export class Fleet {
   get isWhole(): boolean {
     return (
       this.#starting === 0 &&
+      this.#booting.size === 0 &&
       this.#auditProcess?.isRunning === true &&
-      this.#instances.every(({ process }) => process.isRunning)
+      this.#instances.every(({ process, follower }) => process.isRunning && follower.state() === 'fresh')
     );
   }
 
+  /** How often local tiers were emptied for this reason. */
+  resyncs(reason: ResyncReason): number {
+    return this.#all.reduce((sum, { follower }) => sum + follower.stats().resyncs[reason], 0);
+  }
+
   async boot(): Promise<void> {
-    const { clock, servers, truth, plants } = this.#options;
+    const { clock, servers, truth, caching, plants } = this.#options;
     const process = new SimProcess(`i${(this.#booted += 1)}`);
-    this.#starting += 1;
+    this.#booting.add(process);
     const instance = await bootInstance({
       process,
       network: this.network,
       servers,
       truth,
       clock,
+      caching,
       plants,
+      onLogLost: () => (this.logLosses += 1),
       onKill: (dying) => {
         this.deadlyReads += 1;
         this.kill(dying);
@@ -76,7 +91,8 @@ export class Fleet {
       },
     });
     this.#instances.push(instance);
-    this.#starting -= 1;
+    this.#all.push(instance);
+    this.#booting.delete(process);
   }
 
   /** kill -9, and whoever watches over the fleet starts another in its place. */
@@ -84,6 +100,7 @@ export class Fleet {
     if (process.isDead) return;
     process.kill();
     if (process === this.#auditProcess) return this.#later(() => this.bootAuditWriter());
+    this.#booting.delete(process);
     this.#instances = this.#instances.filter((instance) => instance.process !== process);
     this.#giveUpUnlessBack(process);
     this.#later(() => this.boot());
@@ -164,8 +181,8 @@ export class Fleet {
     const { clock, random } = this.#options;
     this.#starting += 1;
     void clock.sleep(random.between(300, 4_000)).then(async () => {
-      await start();
       this.#starting -= 1;
+      await start();
     });
   }
 }

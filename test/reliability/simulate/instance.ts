@@ -1,18 +1,25 @@
 /** One process of the simulated fleet, put together as `src/app` does: ingest, worker and reader over one local tier. */
 import { machineName } from '../../../machines/snapshot.ts';
 import { createKeyvLocalTier } from '../../../src/adapters/keyv-local-tier.ts';
-import { createMemoryLeases } from '../../../src/adapters/memory-leases.ts';
 import { createMemorySource } from '../../../src/adapters/memory-source.ts';
 import { fail } from '../../../src/core/errors.ts';
-import type { ChunkWorker, LocalTier, MarkStore, RedisTier } from '../../../src/core/ports.ts';
+import type {
+  ChunkWorker,
+  Coherence,
+  InvalidationLog,
+  LocalTier,
+  MarkStore,
+  ReadLeases,
+  RedisTier,
+} from '../../../src/core/ports.ts';
 import { originalForm, type Service } from '../../../src/core/service.ts';
 import { createBackPressure, queueGauges } from '../../../src/ingest/back-pressure.ts';
 import { createHandOff } from '../../../src/ingest/hand-off.ts';
 import { createParse, type Parse } from '../../../src/pipeline/parse.ts';
 import { createPipeline } from '../../../src/pipeline/pipeline.ts';
 import { createCoherentLocalTier } from '../../../src/read/coherent-local-tier.ts';
-import { createLoneCoherence } from '../../../src/read/fills.ts';
-import { createGenerations } from '../../../src/read/generations.ts';
+import { createFollower, type Follower } from '../../../src/read/coherence.ts';
+import { createGenerations, type Generations } from '../../../src/read/generations.ts';
 import { createReader, type Reader } from '../../../src/read/reader.ts';
 import { productionChart, silentLog } from '../../../src/testing/paths.ts';
 import type { VirtualClock } from '../../../src/testing/virtual-clock.ts';
@@ -22,6 +29,7 @@ import { createSimWorker } from './job-worker.ts';
 import type { Network } from './network.ts';
 import { clockOf, type SimProcess } from './process.ts';
 import { remoteMarks, remoteQueue, remoteSource, remoteTier } from './remote-ports.ts';
+import { remoteLeases, remoteLog } from './remote-read-ports.ts';
 import { GROUP, type Servers, TOPIC } from './servers.ts';
 import type { TruthSource } from './truth.ts';
 
@@ -30,6 +38,7 @@ export const LOCK_MS = 4_000;
 export const HIGH_JOBS = 40;
 export const MOST_JOBS = HIGH_JOBS * 3;
 const CONCURRENCY = 3;
+export const BLIND_MS = 5_000;
 
 const chart = productionChart();
 
@@ -39,6 +48,11 @@ export interface Plants {
   readonly marks?: (marks: MarkStore) => MarkStore;
   readonly enqueue?: (enqueue: () => Promise<void>, clock: VirtualClock) => Promise<void>;
   readonly local?: (tier: LocalTier) => LocalTier;
+  readonly log?: (log: InvalidationLog) => InvalidationLog;
+  readonly generations?: (generations: Generations) => Generations;
+  /** As the reader is told. */
+  readonly coherence?: (coherence: Coherence) => Coherence;
+  readonly leases?: (leases: ReadLeases) => ReadLeases;
   readonly jobs?: (jobs: JobServer) => void;
   readonly audit?: (servers: Servers) => void;
 }
@@ -51,6 +65,9 @@ export interface InstanceOptions {
   readonly clock: VirtualClock;
   readonly onKill: (process: SimProcess) => void;
   readonly mostTaken: () => number;
+  /** A call that found the invalidation log out of reach. */
+  readonly onLogLost: () => void;
+  readonly caching: Caching;
   readonly plants: Plants;
 }
 
@@ -58,6 +75,8 @@ export interface Instance {
   readonly process: SimProcess;
   readonly reader: Reader;
   readonly localTier: LocalTier;
+  readonly follower: Follower;
+  /** As its readers ask them. */
   readonly services: ReadonlyMap<string, Service>;
   /** Redis was away, or is another one: as the connection would tell. */
   redisReturned(reason: string): void;
@@ -65,28 +84,47 @@ export interface Instance {
   leave(): Promise<void>;
 }
 
+/** How the services of a run cache, milliseconds; drawn once per run. */
+export interface Caching {
+  readonly localTtlMs: number;
+  readonly staleWhileRevalidateMs: number;
+  readonly failSafeMs: number;
+  readonly negativeTtlMs: number;
+}
+
 /** Services of the simulated world: records in the message, and records that are fetched. */
-export function servicesOf(source: Service['source']): ReadonlyMap<string, Service> {
+function servicesOf(source: Service['source'], caching: Caching): ReadonlyMap<string, Service> {
   const retry = {
     attempts: 4,
     backoff: { initialMs: 200, factor: 2, maxMs: 4_000, jitter: 0.2 },
     horizonMs: 600_000,
   };
+  const { localTtlMs, ...ofReads } = caching;
+  const read = { ...ofReads, keepMs: keepMsOf(caching), fromSource: false };
   return new Map([
-    ['inline', aService({ id: 'inline', retry })],
-    ['fetched', aService({ id: 'fetched', inline: false, source, retry })],
+    ['inline', aService({ id: 'inline', retry, localTtlMs, read })],
+    ['fetched', aService({ id: 'fetched', inline: false, source, retry, localTtlMs, read })],
   ]);
+}
+
+function keepMsOf({ staleWhileRevalidateMs, failSafeMs }: Caching): number {
+  return Math.max(staleWhileRevalidateMs, failSafeMs);
 }
 
 export async function bootInstance(options: InstanceOptions): Promise<Instance> {
   const { process, network, servers, plants } = options;
   const clock = clockOf(process, options.clock);
   const remote = { process, network };
-  const services = servicesOf(options.truth.sourceFor(process, network));
+  const { caching, truth } = options;
+  const services = servicesOf(truth.sourceFor(process, network, 'source.fetch'), caching);
   const ownTier = createKeyvLocalTier({ maxEntries: 1_000, maxBytes: 1 << 20, clock });
-  const generations = createGenerations();
+  const ownGenerations = createGenerations();
+  const generations = plants.generations?.(ownGenerations) ?? ownGenerations;
   const localTier = createCoherentLocalTier(plants.local?.(ownTier) ?? ownTier, generations);
-  const farTier = remoteTier(remote, plants.tier?.(servers.tier, servers) ?? servers.tier);
+  const farTier = remoteTier(
+    remote,
+    plants.tier?.(servers.tierOf(process.name), servers) ?? servers.tierOf(process.name),
+  );
   const queue = remoteQueue(remote, servers.jobs, options.mostTaken);
   const marks = remoteMarks(remote, plants.marks?.(servers.marks) ?? servers.marks);
   const attempt = createPipeline({
@@ -148,26 +186,48 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
     log: silentLog,
     events: () => undefined,
   });
+  const log = remoteLog(remote, servers, options.clock, options.onLogLost);
+  const follower = createFollower({
+    log: plants.log?.(log) ?? log,
+    localTier,
+    redisTier: farTier,
+    generations,
+    ruleOf: (key) => ({
+      ...caching,
+      keepMs: keepMsOf(caching),
+      onChange: key.startsWith('inline') ? 'refresh' : 'drop',
+    }),
+    writer: process.name,
+    blindMs: BLIND_MS,
+    clock,
+    logger: silentLog,
+  });
+  const leases = remoteLeases(remote, servers);
+  const reader = createReader({
+    localTier,
+    redisTier: farTier,
+    leases: plants.leases?.(leases) ?? leases,
+    coherence: plants.coherence?.(follower) ?? follower,
+    clock,
+    instance: process.name,
+  });
+  await follower.start();
   await worker.start();
   await source.start(handOff.handle);
   return {
     process,
     localTier,
-    services,
-    reader: createReader({
-      localTier,
-      redisTier: farTier,
-      leases: createMemoryLeases({ clock }),
-      coherence: createLoneCoherence(localTier, generations),
-      clock,
-      instance: process.name,
-    }),
+    follower,
+    services: servicesOf(truth.sourceFor(process, network, 'read.fetch'), caching),
+    reader,
     redisReturned: (reason) => marks.comeBack(reason),
     async leave() {
       await handOff.flush();
       await source.close();
       await handOff.close();
       await worker.close(2_000);
+      reader.close();
+      await follower.close();
     },
   };
 }

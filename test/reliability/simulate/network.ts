@@ -15,6 +15,8 @@ export type CallFault =
   | 'twice'
   /** Done long after the caller gave it up, as by a connection that held it back. */
   | 'late'
+  /** Answered in time, but only just: long enough for others to change what it tells. */
+  | 'slowReply'
   | 'killBefore'
   | 'killAfter'
   | 'stallBefore'
@@ -43,6 +45,8 @@ export class Network {
   readonly #options: NetworkOptions;
   readonly #traps: Trap[] = [];
   readonly #down = new Map<ServerName, string>();
+  /** Answers held back, how often; undefined: all are quick. */
+  #slowed: { felt: number } | undefined;
   /** Counts how often connections to a server were cut: a call that was under way then is lost. */
   readonly #cuts = new Map<ServerName, number>();
 
@@ -58,6 +62,18 @@ export class Network {
   setDown(server: ServerName, reason: string): void {
     if (reason === '') this.#down.delete(server);
     else this.#down.set(server, reason);
+  }
+
+  /** Many answers are held back for a while; returns how many were so far, and how to end it. */
+  slowDown(): { readonly felt: () => number; readonly over: () => void } {
+    const slowed = { felt: 0 };
+    this.#slowed = slowed;
+    return {
+      felt: () => slowed.felt,
+      over: () => {
+        this.#slowed = undefined;
+      },
+    };
   }
 
   isDown(server: ServerName): boolean {
@@ -103,6 +119,11 @@ export class Network {
     }
     if (fault === 'killAfter') this.#options.onKill(process);
     if (fault === 'stallAfter') this.#options.onStall(process);
+    if (fault === 'slowReply') await clock.sleep(this.#slowMs());
+    if (this.#slowed !== undefined && this.#options.random.chance(0.4)) {
+      this.#slowed.felt += 1;
+      await clock.sleep(this.#options.random.between(50, 2_000));
+    }
     if (fault === 'lostReply') return this.#lose(process, TIMEOUT_MS, lost, 'no answer (reply lost)');
     await clock.sleep(this.#latencyMs());
     await process.awake();
@@ -136,6 +157,10 @@ export class Network {
     const [trap] = at === -1 ? [] : this.#traps.splice(at, 1);
     trap?.fired();
     return trap?.fault;
+  }
+
+  #slowMs(): number {
+    return this.#options.random.between(500, TIMEOUT_MS - 1_000);
   }
 
   /** Mostly quick; now and then slow, so that calls overtake each other. */

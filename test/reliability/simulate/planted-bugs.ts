@@ -6,6 +6,7 @@ import { fenceKeyOf } from '../../../src/core/fence.ts';
 import type { TierWrite } from '../../../src/core/ports.ts';
 import { encodeFence } from '../../../src/core/fence.ts';
 import type { Plants } from './instance.ts';
+import { PLANTED_READ_BUGS } from './planted-read-bugs.ts';
 
 export interface PlantedBug {
   readonly plants: Plants;
@@ -17,6 +18,7 @@ export interface PlantedBug {
 }
 
 export const PLANTED_BUGS: Readonly<Record<string, PlantedBug>> = {
+  ...PLANTED_READ_BUGS,
   'the fence is off: every write is taken': {
     invariant: 4,
     mostSeeds: 10,

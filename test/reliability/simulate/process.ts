@@ -8,6 +8,8 @@ export class SimProcess {
   readonly name: string;
   /** Its connections to Redis were cut and are not back yet: calls fail at once. */
   isCutOff = false;
+  /** Its connection to the invalidation log does not work, while the others do. */
+  isLogCut = false;
   #isDead = false;
   #resumed: PromiseWithResolvers<void> | undefined;
 

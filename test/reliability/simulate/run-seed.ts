@@ -3,12 +3,13 @@ import type { VirtualClock } from '../../../src/testing/virtual-clock.ts';
 import { createVirtualClock } from '../../../src/testing/virtual-clock.ts';
 import type { History, RepairWindow } from '../history.ts';
 import { checkInvariants, type Violation } from '../invariants.ts';
-import { type FaultWorld, startFaults } from './faults.ts';
+import { createFaultWorld, type FaultNotes } from './fault-world.ts';
+import { startFaults } from './faults.ts';
 import { Fleet } from './fleet.ts';
-import type { Plants } from './instance.ts';
+import { BLIND_MS, type Plants } from './instance.ts';
 import { ownTimers, play } from './own-time.ts';
 import { createRandom } from './random.ts';
-import { GROUP, type Servers, startServers, streams, TOPIC } from './servers.ts';
+import { type Servers, startServers, streams } from './servers.ts';
 import { TruthSource } from './truth.ts';
 import { Watch } from './watch.ts';
 import { createWorkload, habitsOf } from './workload.ts';
@@ -37,6 +38,10 @@ const START_MS = Date.UTC(2026, 0, 1);
 const MOST_STEPS = 150_000;
 const MOST_MS = 30 * 60_000;
 const SETTLED_MS = 2_500;
+/** An instance is blind after so long, and what it then asks of Redis may take as long as a call does. */
+const COHERENCE_MS = BLIND_MS + 1_000;
+/** When nothing goes wrong: some calls that are slow by chance. */
+const CALM_COHERENCE_MS = 2_500;
 
 /** The same seed and options give the same run, step by step. */
 export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedResult> {
@@ -60,8 +65,7 @@ class Run {
   readonly #fleet: Fleet;
   readonly #watch: Watch;
   readonly #workload;
-  readonly #repairs: { fromMs: number; toMs: number; why: string }[] = [];
-  #isRedisRolledBack = false;
+  readonly #notes: FaultNotes = { repairs: [], isRedisRolledBack: false, isEvicting: false };
   #calmSinceMs = Number.POSITIVE_INFINITY;
 
   constructor(seed: number, options: SeedOptions, clock: VirtualClock) {
@@ -79,14 +83,25 @@ class Run {
       servers: this.#servers,
       fleet: () => this.#fleet,
       ids: Array.from({ length: habits.keys }, (_, index) => String(index + 1)),
+      reading: {
+        random: createRandom(seed + 0x7ead),
+        pauseMs: habits.readPauseMs,
+        throughToSource: habits.readsThrough,
+        isCalm: this.#isCalm,
+      },
     });
     const plants: Plants = {
       ...options.plants,
       tier: (tier, servers) => this.#watch.over(options.plants?.tier?.(tier, servers) ?? tier),
     };
     const shared = { clock, random, servers: this.#servers, truth: this.#truth };
-    this.#fleet = new Fleet({ ...shared, plants });
+    this.#fleet = new Fleet({ ...shared, caching: habits.caching, plants });
     this.#workload = createWorkload({ ...shared, habits });
+  }
+
+  /** No fault is wanted. */
+  get #isCalm(): boolean {
+    return this.#options.faults?.length === 0;
   }
 
   async play(): Promise<SeedResult> {
@@ -97,7 +112,17 @@ class Run {
     for (let count = this.#random.int(1, 3); count > 0; count -= 1) void this.#fleet.boot();
     void this.#fleet.bootAuditWriter();
     void this.#watch.run();
-    const faults = startFaults(this.#faultWorld(), this.#options.faults);
+    const world = createFaultWorld({
+      clock,
+      random: this.#random,
+      servers: this.#servers,
+      truth: this.#truth,
+      fleet: this.#fleet,
+      workload: this.#workload,
+      readers: this.#watch.readers,
+      notes: this.#notes,
+    });
+    const faults = startFaults(world, this.#options.faults);
     void this.#workload
       .run(() => !faults.isOver())
       .then(() => {
@@ -128,7 +153,7 @@ class Run {
       await this.#clock.sleep(250);
       const isDone = await this.#isDone();
       const nowMs = this.#clock.now();
-      const last = this.#repairs.at(-1);
+      const last = this.#notes.repairs.at(-1);
       if (isDone && last !== undefined && last.toMs === Number.POSITIVE_INFINITY) last.toMs = nowMs;
       if (!isDone || !isQuiet()) this.#calmSinceMs = Number.POSITIVE_INFINITY;
       else this.#calmSinceMs = Math.min(this.#calmSinceMs, nowMs);
@@ -150,12 +175,21 @@ class Run {
 
   async #history(faults: History['faults']): Promise<History> {
     const { audit, jobs } = this.#servers;
+    if (this.#isCalm) {
+      const value = this.#truth.mostReaders;
+      this.#watch.levels.push({
+        what: 'reads of one record from its source at once',
+        value,
+        bound: 1,
+        atMs: 0,
+      });
+    }
     return {
       acknowledged: this.#workload.acknowledged,
       truth: this.#truth.history,
       audit: await audit.find({ limit: Number.MAX_SAFE_INTEGER }),
       // A rollback may take letters away whose records are safe in the audit store already.
-      deadLetters: this.#isRedisRolledBack ? undefined : jobs.dead.map(({ message }) => message),
+      deadLetters: this.#notes.isRedisRolledBack ? undefined : jobs.dead.map(({ message }) => message),
       redis: this.#watch.finalCells(),
       local: await this.#watch.finalLocals(),
       samples: this.#watch.samples,
@@ -163,91 +197,10 @@ class Run {
       offsets: this.#watch.offsets,
       levels: this.#watch.levels,
       faults,
-      repairs: this.#repairs satisfies readonly RepairWindow[],
-      mayExpire: false,
-      localTiers: 'withinTtl',
+      repairs: this.#notes.repairs satisfies readonly RepairWindow[],
+      mayExpire: this.#notes.isEvicting,
+      localTiers: 'atOnce',
+      coherenceMs: this.#isCalm ? CALM_COHERENCE_MS : COHERENCE_MS,
     };
-  }
-
-  #faultWorld(): FaultWorld {
-    const fleet = this.#fleet;
-    const { network } = fleet;
-    const pick = () => {
-      const running = fleet.instances.filter(({ process }) => process.isRunning);
-      return running.length === 0 ? undefined : this.#random.pick(running).process;
-    };
-    return {
-      random: this.#random,
-      sleep: (ms) => this.#clock.sleep(ms),
-      trap: (port, fault, skip, fired) => network.setTrap({ port, fault, skip, fired }),
-      killOne() {
-        const process = pick();
-        if (process !== undefined) fleet.kill(process);
-        return process !== undefined;
-      },
-      stallOne() {
-        const process = pick();
-        if (process !== undefined) fleet.stall(process);
-        return process !== undefined;
-      },
-      joinOne: () => fleet.boot(),
-      leaveOne: () => fleet.leave(),
-      setSource: (fault) => {
-        this.#truth.fault = fault;
-        this.#truth.felt = 0;
-      },
-      sourceFelt: () => this.#truth.felt,
-      setDown: (server, reason) => {
-        network.setDown(server, reason);
-        network.cut(server);
-        if (server !== 'redis') return;
-        if (reason === '') fleet.redisReturned('Redis is connected again');
-        else fleet.redisGone();
-      },
-      fillRedis: (most) => {
-        fleet.mostTaken = most;
-        const before = fleet.outOfMemory;
-        return {
-          felt: () => fleet.outOfMemory - before,
-          over: () => {
-            fleet.mostTaken = Number.POSITIVE_INFINITY;
-          },
-        };
-      },
-      backUpRedis: async () => {
-        const restore = await this.#servers.backUp();
-        return () => this.#rollBack(restore);
-      },
-      killAuditWriter: () => fleet.killAuditWriter(),
-      sendKiller: () => this.#workload.sendKiller(),
-      killerDeaths: () => fleet.deadlyReads,
-      rewind: () => this.#rewind(),
-    };
-  }
-
-  async #rollBack(restore: () => void): Promise<void> {
-    const { network } = this.#fleet;
-    network.setDown('redis', 'LOADING');
-    network.cut('redis');
-    this.#fleet.redisGone();
-    await this.#clock.sleep(this.#random.between(100, 3_000));
-    restore();
-    this.#isRedisRolledBack = true;
-    const fromMs = this.#clock.now();
-    this.#repairs.push({ fromMs, toMs: Number.POSITIVE_INFINITY, why: 'Redis was rolled back' });
-    network.setDown('redis', '');
-    this.#fleet.redisReturned('Redis was started anew');
-  }
-
-  /** An operator stops the group, sets its offsets back, and starts it. */
-  async #rewind(): Promise<void> {
-    const { kafka } = this.#servers;
-    this.#fleet.killAll();
-    for (const { partition } of streams) {
-      const place = `${GROUP} ${TOPIC}/${partition}`;
-      const committed = Number(kafka.commits.get(place) ?? 0);
-      if (committed > 0) kafka.commits.set(place, String(this.#random.int(0, committed - 1)));
-    }
-    await this.#clock.sleep(5_000);
   }
 }

@@ -21,6 +21,9 @@ export class TruthSource {
    * what it says is believed: such a source is not made to be behind.
    */
   announces = true;
+  /** How many reads by readers were under way at once of one record, at most; those of dead processes stay. */
+  mostReaders = 0;
+  readonly #readers = new Map<string, number>();
   readonly #random: Random;
   readonly #records = new Map<string, { version: number; text: string | null; before: string | null }>();
 
@@ -45,20 +48,35 @@ export class TruthSource {
     return truth;
   }
 
-  /** As the pipeline of one process asks it. */
-  sourceFor(process: SimProcess, network: Network): RecordSource {
+  /**
+   * As one process asks it.
+   *
+   * @param port `source.fetch` for a change message, `read.fetch` for a reader
+   */
+  sourceFor(process: SimProcess, network: Network, port: 'source.fetch' | 'read.fetch'): RecordSource {
     return {
       fetchMany: async (requests, signal) => {
         const ids = requests.map(({ id }) => id);
+        if (port === 'read.fetch') this.#count(ids, 1);
         try {
-          return await network.call(process, 'source', 'source.fetch', () => this.#answer(ids), failed);
+          return await network.call(process, 'source', port, () => this.#answer(ids), failed);
         } catch (thrown) {
           signal.throwIfAborted();
           return ids.map(() => ({ kind: 'failed', error: failed(String(thrown)) }));
+        } finally {
+          if (port === 'read.fetch') this.#count(ids, -1);
         }
       },
       close: async () => undefined,
     };
+  }
+
+  #count(ids: readonly string[], step: 1 | -1): void {
+    for (const id of ids) {
+      const readers = (this.#readers.get(id) ?? 0) + step;
+      this.#readers.set(id, readers);
+      this.mostReaders = Math.max(this.mostReaders, readers);
+    }
   }
 
   #answer(ids: readonly string[]): FetchOutcome[] {

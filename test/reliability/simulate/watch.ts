@@ -14,7 +14,8 @@ import type {
   ReaderSample,
 } from '../history.ts';
 import type { Fleet } from './fleet.ts';
-import { type Instance, MOST_JOBS } from './instance.ts';
+import { MOST_JOBS } from './instance.ts';
+import { Readers, type ReadersOptions } from './readers.ts';
 import { GROUP, type Servers, streams } from './servers.ts';
 
 const LOOK_MS = 200;
@@ -27,23 +28,22 @@ export class Watch {
   readonly #clock: VirtualClock;
   readonly #servers: Servers;
   readonly #fleet: () => Fleet;
-  readonly #keys: readonly (readonly [service: string, id: string, key: string])[];
-  /** Instances that a reader is asking just now. */
-  readonly #asking = new Set<Instance>();
+  readonly #keys: readonly string[];
+  readonly readers: Readers;
 
   constructor(options: {
     readonly clock: VirtualClock;
     readonly servers: Servers;
     readonly fleet: () => Fleet;
     readonly ids: readonly string[];
+    readonly reading: Pick<ReadersOptions, 'random' | 'pauseMs' | 'throughToSource' | 'isCalm'>;
   }) {
     this.#clock = options.clock;
     this.#servers = options.servers;
     this.#fleet = options.fleet;
-    this.#keys = options.ids.flatMap((id) => [
-      ['inline', id, `inline_${id}`],
-      ['fetched', id, `fetched_${id}`],
-    ]);
+    this.#keys = options.ids.flatMap((id) => [`inline_${id}`, `fetched_${id}`]);
+    const { samples, levels } = this;
+    this.readers = new Readers({ ...options, ...options.reading, samples, levels });
   }
 
   /** Notes what the fence lets through, where it lets it through. */
@@ -69,7 +69,7 @@ export class Watch {
 
   /** Looks at everything again and again. */
   async run(): Promise<void> {
-    for (let turn = 0; ; turn += 1) {
+    for (;;) {
       await this.#clock.sleep(LOOK_MS);
       const atMs = this.#clock.now();
       this.#lookAtRedis(atMs);
@@ -79,14 +79,14 @@ export class Watch {
       for (const instance of this.#fleet().instances) {
         const bytes = instance.localTier.size().bytes;
         this.levels.push({ what: 'bytes of a local tier', value: bytes, bound: 1 << 20, atMs });
-        if (!this.#asking.has(instance)) void this.#ask(instance, turn);
       }
+      this.readers.readFrom(this.#fleet().instances);
     }
   }
 
   finalCells(): FinalCell[] {
     const { cells } = this.#servers.tier;
-    return this.#keys.map(([, , key]) => ({
+    return this.#keys.map((key) => ({
       key,
       text: cells.get(key)?.text ?? null,
       fence: cells.get(fenceKeyOf(key))?.text ?? null,
@@ -95,10 +95,12 @@ export class Watch {
 
   async finalLocals(): Promise<FinalLocal[]> {
     const found: FinalLocal[] = [];
-    for (const { process, localTier } of this.#fleet().instances) {
-      for (const [, , key] of this.#keys) {
+    const nowMs = this.#clock.now();
+    for (const { process, localTier, follower } of this.#fleet().instances) {
+      if (follower.state() === 'blind') continue;
+      for (const key of this.#keys) {
         const entry = await localTier.get(key);
-        if (entry === undefined) continue;
+        if (entry === undefined || entry.storedMs + entry.ttlMs <= nowMs) continue;
         found.push({ instance: process.name, key, version: formatVersion(entry.version), text: entry.text });
       }
     }
@@ -107,15 +109,16 @@ export class Watch {
 
   #lookAtRedis(atMs: number): void {
     for (const { key, text, fence } of this.finalCells()) {
-      const version = fence === null ? null : (decodeFence(fence)?.version ?? null);
-      if (version === null) continue;
-      const told = formatVersion(version);
+      const { version, kind } = (fence === null ? undefined : decodeFence(fence)) ?? {};
+      if (version == null) continue;
+      // A live fence without its value: the value was evicted, the record is not gone.
+      const isPresent = text !== null || kind === 'live';
       this.samples.push({
         reader: 'redis',
         tier: 'redis',
         key,
-        version: told,
-        isPresent: text !== null,
+        version: formatVersion(version),
+        isPresent,
         atMs,
       });
     }
@@ -135,29 +138,6 @@ export class Watch {
         enqueued: enqueuedOf(mark),
         atMs,
       });
-    }
-  }
-
-  /** One reader per instance, one key at a time. */
-  async #ask(instance: Instance, turn: number): Promise<void> {
-    const [service = '', id = '', key = ''] = this.#keys[turn % this.#keys.length] ?? [];
-    const asked = instance.services.get(service);
-    if (asked === undefined) return;
-    this.#asking.add(instance);
-    try {
-      // What the tiers say is looked at here: a reader that fills them would hide what they lack.
-      const ofTiers = { ...asked, read: { ...asked.read, fromSource: false } };
-      const found = await instance.reader.get(ofTiers, id);
-      const version = found?.version === undefined ? '' : formatVersion(found.version);
-      // An answer that says it is stale promises nothing.
-      if (version === '' || found === undefined || found.tier === 'stale') return;
-      const reader = instance.process.name;
-      const tier = found.tier === 'redis' ? 'redis' : 'local';
-      this.samples.push({ reader, tier, key, version, isPresent: true, atMs: this.#clock.now() });
-    } catch {
-      // Redis is away: a reader is told so and asks again.
-    } finally {
-      this.#asking.delete(instance);
     }
   }
 }

@@ -1,6 +1,7 @@
 /** Changes and the messages that tell of them: updates, deletes, duplicates, late ones, broken ones. */
 import type { VirtualClock } from '../../../src/testing/virtual-clock.ts';
 import type { Acknowledged } from '../history.ts';
+import type { Caching } from './instance.ts';
 import type { Random } from './random.ts';
 import { PARTITIONS, type Servers, TOPIC } from './servers.ts';
 import type { TruthSource } from './truth.ts';
@@ -14,6 +15,10 @@ export interface Habits {
   /** Whether messages of the fetched service tell the version they are about. */
   readonly announces: boolean;
   readonly pauseMs: number;
+  /** Between two reads of a reader, at most. */
+  readonly readPauseMs: number;
+  readonly readsThrough: boolean;
+  readonly caching: Caching;
 }
 
 export interface Workload {
@@ -37,6 +42,15 @@ export function habitsOf(random: Random): Habits {
     isKeyed: random.chance(0.5),
     announces: random.chance(0.6),
     pauseMs: random.pick([20, 150, 600]),
+    readPauseMs: random.pick([100, 400, 1_500]),
+    readsThrough: random.chance(0.6),
+    caching: {
+      // Mostly longer than a run: then nothing but the invalidation log makes a local tier right.
+      localTtlMs: random.pick([1_500, 3_600_000, 3_600_000]),
+      staleWhileRevalidateMs: random.pick([0, 0, 2_000]),
+      failSafeMs: random.pick([0, 0, 20_000]),
+      negativeTtlMs: random.pick([0, 5_000]),
+    },
   };
 }
 
