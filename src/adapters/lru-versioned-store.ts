@@ -76,13 +76,18 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
     },
     staged: (token) => provisional.of(token),
     promote(entry, token) {
-      put(entry.key, promoted(at(entry.key), entry, provisional.take(token, entry.key), clock));
+      const own = provisional.take(token, entry.key);
+      // Redis has it and this tier has not: nothing else would keep an older write out that is answered later.
+      if (own === undefined) provisional.overtake(entry.key, entry);
+      put(entry.key, promoted(at(entry.key), entry, own, clock));
     },
     discard(key, token, readable) {
       provisional.take(token, key);
-      const slot = at(key);
-      if (readable !== undefined && slot.entry !== undefined && isBehind(slot.entry, readable.version, -1))
-        put(key, { entry: undefined, deleted: slot.deleted });
+      const { entry, deleted } = at(key);
+      if (readable === undefined || entry === undefined || !isBehind(entry, readable.version, -1)) return;
+      // It was served: an older write that is answered later must not take its place.
+      provisional.overtake(key, entry);
+      put(key, { entry: undefined, deleted });
     },
     overtake: provisional.overtake,
     evict: (key, version) => put(key, evicted(at(key), version, clock)),

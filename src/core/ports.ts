@@ -429,10 +429,10 @@ export interface LocalTier {
   /** Drops the provisional entry of `token`; with `readable` also the readable one if it is older than `version` (or always, without version). */
   discard(key: string, token: string, readable?: { readonly version: Version | null }): void;
   /**
-   * Another instance wrote the key: what executions of this one hold provisionally of it, and is not newer, will not become
-   * readable when Redis answers them, since the announcement of the newer write has passed by then.
+   * Another instance wrote the key, or it was read from Redis: what executions of this one hold provisionally of it, and is
+   * not newer, will not become readable when Redis answers them late, since nothing would correct it any more.
    *
-   * @param by the version and message of that write; null: a delete that has none, behind which nothing can be told apart
+   * @param by the version and message of what was written or read; null: a delete that has none, behind which nothing can be told apart
    */
   overtake(key: string, by: { readonly version: Version; readonly origin: Origin } | null): void;
   /** A delete: drops the readable entry unless it is newer than the version (always dropped without one). */

@@ -13,6 +13,8 @@ export function createFills(
     isCurrent,
     async fill(entry, generation) {
       const { key } = entry;
+      // An older write of this instance that Redis answers only now must not become readable behind what has been read.
+      localTier.overtake(key, entry);
       if (!isCurrent(key, generation)) {
         // Something changed, perhaps by an older write of this instance that was answered late: what is read stays right.
         const held = localTier.peek(key);

@@ -159,6 +159,21 @@ describe('the local tier over keyv', () => {
       expect(await tier.getMany(['a', 'b', 'c'])).toMatchObject([undefined, { text: 'text 5' }, undefined]);
     });
 
+    it('nothing older than what was readable and dropped meanwhile', async () => {
+      await tier.stage([entryOf('a', '5')], 'job.1');
+      await tier.fill(entryOf('a', '6'));
+      tier.discard('a', 'job.2', { version: null });
+      tier.promote([entryOf('a', '5')], 'job.1');
+      expect(await tier.get('a')).toBeUndefined();
+    });
+
+    it('nothing older than a write of its own that Redis took and it does not hold', async () => {
+      await tier.stage([entryOf('a', '5')], 'job.1');
+      tier.promote([entryOf('a', '6')], 'job.2');
+      tier.promote([entryOf('a', '5')], 'job.1');
+      expect(await tier.get('a')).toBeUndefined();
+    });
+
     it('and forgets deletes after a minute', async () => {
       tier.evict('a', version('6'));
       clock.moveTo(62_000);

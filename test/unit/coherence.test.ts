@@ -94,4 +94,14 @@ describe('the follower of the invalidation log', () => {
     stop(2);
     expect(follower.state()).toBe('blind');
   });
+
+  it('lets no write of its own become readable that is answered after a newer one was read from Redis', async () => {
+    const own = entryOf(KEY, '2', { storedMs: clock.now() });
+    await localTier.stage([own], 'job.1');
+    const generation = follower.generationOf(KEY);
+    localTier.evict(KEY, null);
+    expect(await follower.fill(entryOf(KEY, '3', { storedMs: clock.now() }), generation)).toBe(false);
+    localTier.promote([own], 'job.1');
+    expect(localTier.peek(KEY)).toBeUndefined();
+  });
 });

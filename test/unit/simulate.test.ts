@@ -10,6 +10,8 @@ const ONCE_FAILED = [
   [403, 'an instance that had been stopped served old entries until Redis answered'],
   [1_873, 'an instance that had been stopped served old entries until Redis answered'],
   [3_529, 'an answer of the invalidation log was taken for news though it had been long under way'],
+  [20_049, 'a late answer made an older write readable where a newer one had been and was dropped'],
+  [21_406, 'a late answer made an older write readable after a newer one had been read from Redis'],
 ] as const;
 
 describe('the simulation', () => {
