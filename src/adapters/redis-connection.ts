@@ -17,14 +17,12 @@ export interface RedisOptions {
   readonly connectTimeoutMs: number;
   /** How long a command may take, milliseconds; a timed-out write is unknown, not undone. Workers' connections block and have none. */
   readonly commandTimeoutMs: number;
-  /** The longest pause between two attempts to reconnect, milliseconds. @defaultValue 2 s */
-  readonly maxReconnectMs?: number;
   /** Told about every failure of the connection, by reason; the driver's own error object would carry the password. */
   readonly onError: (reason: string) => void;
 }
 
-/** The longest pause between two attempts to reconnect, milliseconds. */
-const MAX_RECONNECT_MS = 2_000;
+/** The longest pause between two attempts to reconnect, milliseconds: until one succeeds reads fail and writes wait. */
+const MAX_RECONNECT_MS = 500;
 
 /**
  * A connection that fails fast: commands are refused at once while Redis is away, time out, and are not repeated after
@@ -54,8 +52,7 @@ interface Patience {
 function connect(options: RedisOptions, { enableOfflineQueue, ...patience }: Patience): RedisClient {
   const address = parseRedisUrl(options.url);
   const retryStrategy = (times: number): number =>
-    Math.min(options.maxReconnectMs ?? MAX_RECONNECT_MS, 50 * 2 ** Math.min(times, 10)) *
-    (0.75 + Math.random() / 4);
+    Math.min(MAX_RECONNECT_MS, 50 * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 4);
   const shared = {
     ...patience,
     ...(address.username !== '' && { username: address.username }),

@@ -1,14 +1,7 @@
 import { connectRedis, type RedisClient, type RedisOptions } from '../adapters/redis-connection.ts';
 import { BEAT_MS } from '../read/coherence.ts';
 
-/** The follower finds a Redis that is back sooner than others do: until then the local tier serves nothing as fresh. */
-const RECONNECT_MS = 500;
-
 /** A connection for the follower of the invalidation log: it waits in Redis for what changes, for a beat and a command's time. */
 export function connectFollower(options: RedisOptions): RedisClient {
-  return connectRedis({
-    ...options,
-    commandTimeoutMs: options.commandTimeoutMs + BEAT_MS,
-    maxReconnectMs: RECONNECT_MS,
-  });
+  return connectRedis({ ...options, commandTimeoutMs: options.commandTimeoutMs + BEAT_MS });
 }

@@ -54,7 +54,6 @@ export async function startInstance(
       name: `${name}-${role}`,
       connectTimeoutMs: 5_000,
       commandTimeoutMs: options.commandTimeoutMs ?? 20_000,
-      maxReconnectMs: 100,
       onError: () => undefined,
     });
   const redis = connect(url, 'cache');
