@@ -6,14 +6,18 @@ import type { DeadLetter } from '../core/ports.ts';
  * Our fields in BullMQ's job hash begin with `cw-`: its own (`progress` among them) have meanings of their own.
  *
  * Ends an execution in one step (design: "Closing an execution is one step"). BullMQ's own `updateData` checks that the
- * job exists but not who holds its lock, so a stalled worker could overwrite its successor's data; this script checks.
+ * job exists but not who holds its lock, so a stalled worker could overwrite its successor's data; this script checks. The lock alone does not do: BullMQ's worker
+ * takes what comes next with the token it has, so that two executions of a job may have the same one, and a closing that
+ * was long under way would undo a later one. `ats` is BullMQ's count of executions that were started.
  *
  * KEYS job, lock, audit outbox, dead-letter outbox · ARGV token, execution, data, number of audit entries, audit
  * entries …, dead letters …, settlement · returns `closed`, `repeated` (this execution had closed: a resent command) or `lost`.
  */
 const CLOSE = `
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 'lost' end
-if redis.call('HGET', KEYS[1], 'cw-closed') == ARGV[2] then return 'repeated' end
+local known = redis.call('HMGET', KEYS[1], 'ats', 'cw-closed')
+if known[1] ~= ARGV[2] then return 'lost' end
+if known[2] == ARGV[2] then return 'repeated' end
 redis.call('HSET', KEYS[1], 'data', ARGV[3], 'cw-closed', ARGV[2], 'cw-begun', '0')
 local lastAudit = 4 + tonumber(ARGV[4])
 for i = 5, lastAudit do redis.call('XADD', KEYS[3], '*', 'e', ARGV[i]) end

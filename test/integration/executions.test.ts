@@ -239,6 +239,7 @@ describeWith(['redis'], 'an execution of a job', () => {
       settled: [],
     };
     await pipeline.redis.set(pipeline.keys.lock('locked'), 'mine');
+    await pipeline.redis.hset(pipeline.keys.job('locked'), 'ats', '1');
     expect(await script.close({ ...closing, token: 'zombie' })).toBe('lost');
     expect(await pipeline.data('locked')).toEqual(before);
     expect(await pipeline.audit()).toEqual([]);

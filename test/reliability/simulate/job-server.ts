@@ -2,7 +2,9 @@
  * The queue's Redis as BullMQ and our closing script use it: jobs, locks with an expiry, the stalled check, and the two
  * outboxes. Every method is one step, as one script is; errors are those of a lost lock.
  */
+import type { Left } from '../../../src/adapters/bullmq-closing-script.ts';
 import type { ChunkData } from '../../../src/core/chunk.ts';
+import { DEAD_LETTER_FORMAT, type Settlement } from '../../../src/core/dead-letter.ts';
 import type { Clock, DeadLetter, OutboxEntry, QueuedChunk } from '../../../src/core/ports.ts';
 
 interface Job {
@@ -16,6 +18,7 @@ interface Job {
   lock: { readonly token: string; readonly untilMs: number } | undefined;
   closed: number;
   begun: number;
+  passed: string;
   progress: string;
 }
 
@@ -33,6 +36,7 @@ export interface JobClosing {
   readonly data: string;
   readonly audit: readonly string[];
   readonly deadLetters: readonly DeadLetter[];
+  readonly settled: readonly string[];
 }
 
 interface State {
@@ -41,7 +45,7 @@ interface State {
   readonly finished: string[];
   readonly marked: Set<string>;
   readonly audit: OutboxEntry[];
-  readonly dead: DeadLetter[];
+  readonly dead: (DeadLetter | Settlement)[];
 }
 
 export class LockLost extends Error {
@@ -68,8 +72,13 @@ export class JobServer {
     return this.#state.audit;
   }
 
-  get dead(): readonly DeadLetter[] {
+  /** Letters, and what says of some that they are settled. */
+  get deadOutbox(): readonly (DeadLetter | Settlement)[] {
     return this.#state.dead;
+  }
+
+  get dead(): readonly DeadLetter[] {
+    return this.#state.dead.flatMap((entry) => ('settled' in entry ? [] : [entry]));
   }
 
   get size(): number {
@@ -108,6 +117,7 @@ export class JobServer {
         lock: undefined,
         closed: 0,
         begun: 0,
+        passed: '',
         progress: '',
       });
       wait.push(id);
@@ -144,7 +154,7 @@ export class JobServer {
       .map(({ id }) => id);
   }
 
-  /** An active job without a lock at two checks in a row goes back to those that wait. */
+  /** An active job without a lock at two checks in a row goes back to those that wait, as the first of them. */
   checkStalled(intervalMs: number): void {
     if (this.#clock.now() - this.#checkedMs < intervalMs) return;
     this.#checkedMs = this.#clock.now();
@@ -154,7 +164,7 @@ export class JobServer {
       if (job?.place !== 'active' || this.#lockOf(job) !== undefined) continue;
       job.place = 'wait';
       job.lock = undefined;
-      wait.push(id);
+      wait.unshift(id);
     }
     marked.clear();
     for (const job of jobs.values()) if (job.place === 'active') marked.add(job.id);
@@ -164,6 +174,8 @@ export class JobServer {
   close(id: string, token: string, closing: JobClosing): 'closed' | 'repeated' | 'lost' {
     const job = this.#state.jobs.get(id);
     if (job === undefined || !this.#isLocked(job, token)) return 'lost';
+    // A worker uses a token for one execution after the other.
+    if (job.attemptsStarted !== closing.execution) return 'lost';
     if (job.closed === closing.execution) return 'repeated';
     job.data = closing.data;
     job.closed = closing.execution;
@@ -173,23 +185,26 @@ export class JobServer {
       this.#state.audit.push({ id: `${Math.floor(this.#clock.now())}-${this.#entries}`, json });
     }
     this.#state.dead.push(...closing.deadLetters);
+    if (closing.settled.length > 0)
+      this.#state.dead.push({ format: DEAD_LETTER_FORMAT, settled: closing.settled });
     return 'closed';
   }
 
-  note(id: string, token: string, field: 'progress' | 'begun', word: string): void {
+  note(id: string, token: string, field: 'progress' | 'begun' | 'passed', word: string): void {
     const job = this.#state.jobs.get(id);
     if (job === undefined || !this.#isLocked(job, token)) return;
     if (field === 'begun') job.begun += 1;
-    else job.progress = word;
+    else job[field] = word;
   }
 
-  left(id: string): { readonly closed: number; readonly begun: number; readonly progress: string } {
-    const { closed = 0, begun = 0, progress = '' } = this.#state.jobs.get(id) ?? {};
-    return { closed, begun, progress };
+  left(id: string): Left {
+    const { closed = 0, begun = 0, passed = '', progress = '' } = this.#state.jobs.get(id) ?? {};
+    const executions = passed.split(' ').map(Number);
+    return { closed, begun, passed: executions.filter((execution) => execution > closed), progress };
   }
 
   complete(id: string, token: string): void {
-    this.#locked(id, token);
+    this.#unlock(this.#locked(id, token));
     this.#state.jobs.delete(id);
     this.#state.finished.push(id);
     if (this.#state.finished.length > this.#keep) this.#state.finished.shift();
@@ -197,17 +212,18 @@ export class JobServer {
 
   moveToDelayed(id: string, token: string, dueMs: number): void {
     const job = this.#locked(id, token);
+    this.#unlock(job);
     job.place = 'delayed';
     job.dueMs = dueMs;
-    job.lock = undefined;
     this.#wake();
   }
 
+  /** As the first of those that wait. */
   moveToWait(id: string, token: string): void {
     const job = this.#locked(id, token);
+    this.#unlock(job);
     job.place = 'wait';
-    job.lock = undefined;
-    this.#state.wait.push(id);
+    this.#state.wait.unshift(id);
     this.#wake();
   }
 
@@ -238,13 +254,21 @@ export class JobServer {
     this.#wake();
   }
 
+  /** What is due joins the end of the line, first what was due first. */
   #promote(): void {
     const { jobs, wait } = this.#state;
-    for (const job of jobs.values()) {
-      if (job.place !== 'delayed' || job.dueMs > this.#clock.now()) continue;
+    const due = [...jobs.values()].filter(
+      ({ place, dueMs }) => place === 'delayed' && dueMs <= this.#clock.now(),
+    );
+    for (const job of due.toSorted((a, b) => a.dueMs - b.dueMs)) {
       job.place = 'wait';
       wait.push(job.id);
     }
+  }
+
+  #unlock(job: Job): void {
+    job.lock = undefined;
+    this.#state.marked.delete(job.id);
   }
 
   #lockOf(job: Job): string | undefined {

@@ -1,5 +1,5 @@
 /** BullMQ's worker, and our adapter over it, as the simulation has them: the same rules of locks, twins and endings. */
-import { progressOf, progressWord } from '../../../src/adapters/bullmq-closing-script.ts';
+import { type Left, progressOf, progressWord } from '../../../src/adapters/bullmq-closing-script.ts';
 import { fail } from '../../../src/core/errors.ts';
 import type {
   ChunkWorker,
@@ -32,13 +32,17 @@ interface Running {
 const UNFORESEEN_RETRY_MS = 1_000;
 const IDLE_MS = 5_000;
 const FIRST_PROGRESS_MS = 50;
+const NOTHING_LEFT: Left = { closed: 0, begun: 0, passed: [], progress: '' };
 const EMPTY = JSON.stringify({ format: 1, positions: [] });
 
 export function createSimWorker(options: SimWorkerOptions, handler: ExecutionHandler): ChunkWorker {
   const { server, call, clock, name, lockMs } = options;
   const running = new Map<string, Running>();
   const stop = new AbortController();
+  /** Locks are kept until what is in hand has come to its end, also while the worker closes. */
+  const idle = new AbortController();
   let tokens = 0;
+  const tokenOf = (number: number): string => `${name}:${number}`;
   let slots: Promise<unknown> = Promise.resolve();
 
   const work = async (job: TakenJob, token: string): Promise<void> => {
@@ -65,22 +69,27 @@ export function createSimWorker(options: SimWorkerOptions, handler: ExecutionHan
   };
 
   const slot = async (): Promise<void> => {
+    // One token for jobs that follow directly upon each other, as BullMQ has it.
+    let token = tokenOf((tokens += 1));
     while (!stop.signal.aborted) {
-      const token = `${name}:${(tokens += 1)}`;
       try {
         const job = await call('queue.take', () => server.take(token, lockMs));
-        if (job === undefined) await Promise.race([server.changed(IDLE_MS), aborted(stop.signal)]);
-        else await work(job, token);
+        if (job !== undefined) {
+          await work(job, token);
+          continue;
+        }
+        await Promise.race([server.changed(IDLE_MS), aborted(stop.signal)]);
       } catch {
         // The lock is gone, or Redis: whoever finds the job stalled goes on with it.
         await clock.sleep(UNFORESEEN_RETRY_MS).catch(() => undefined);
       }
+      token = tokenOf((tokens += 1));
     }
   };
 
-  const every = async (ms: number, act: () => Promise<void>): Promise<void> => {
-    while (!stop.signal.aborted) {
-      await clock.sleep(ms, stop.signal).catch(() => undefined);
+  const every = async (ms: number, until: AbortSignal, act: () => Promise<void>): Promise<void> => {
+    while (!until.aborted) {
+      await clock.sleep(ms, until).catch(() => undefined);
       await act().catch(() => undefined);
     }
   };
@@ -94,18 +103,20 @@ export function createSimWorker(options: SimWorkerOptions, handler: ExecutionHan
   return {
     start() {
       slots = Promise.all(Array.from({ length: options.concurrency }, slot));
-      void every(lockMs / 2, renew);
-      void every(options.stalledIntervalMs, () =>
+      void slots.finally(() => idle.abort());
+      void every(lockMs / 2, idle.signal, renew);
+      void every(options.stalledIntervalMs, stop.signal, () =>
         call('queue.stalled', () => server.checkStalled(options.stalledIntervalMs)),
       );
       return Promise.resolve();
     },
     async close(graceMs) {
       stop.abort();
-      await Promise.race([slots, clock.sleep(graceMs)]);
+      await Promise.race([slots, clock.sleep(graceMs, idle.signal).catch(() => undefined)]);
       for (const { abort } of running.values())
         abort.abort(fail('E_ABORTED', { reason: 'the process shuts down' }));
-      await Promise.race([slots, clock.sleep(2_000)]);
+      await Promise.race([slots, clock.sleep(2_000, idle.signal).catch(() => undefined)]);
+      idle.abort();
     },
   };
 }
@@ -117,9 +128,15 @@ async function executionOf(
   signal: AbortSignal,
 ): Promise<Execution> {
   const number = job.attemptsStarted;
-  const left =
-    number > 1 ? await call('queue.left', () => server.left(job.id)) : { closed: 0, begun: 0, progress: '' };
+  const left = number > 1 ? await call('queue.left', () => server.left(job.id)) : NOTHING_LEFT;
   const startedMs = clock.now();
+  const closed = new AbortController();
+  let told = '';
+  let isToldLater = false;
+  const tell = (): void => {
+    const word = progressWord(number, name, told);
+    void call('queue.progress', () => server.note(job.id, token, 'progress', word)).catch(() => undefined);
+  };
   return {
     job: job.id,
     name: job.name,
@@ -127,23 +144,27 @@ async function executionOf(
     execution: number,
     lastClosed: left.closed,
     begun: left.begun,
-    // One program wrote everything here: there is no newer format.
-    passed: [],
-    pass: async () => undefined,
+    passed: left.passed,
     lastProgress: progressOf(number - 1, left.progress),
     worker: name,
     signal,
     progress(state) {
-      if (clock.now() - startedMs < FIRST_PROGRESS_MS) return;
-      const word = progressWord(number, name, state);
-      void call('queue.progress', () => server.note(job.id, token, 'progress', word)).catch(() => undefined);
+      told = state;
+      if (clock.now() - startedMs >= FIRST_PROGRESS_MS) tell();
+      else if (!isToldLater) {
+        isToldLater = true;
+        void clock.sleep(FIRST_PROGRESS_MS, closed.signal).then(tell, () => undefined);
+      }
     },
     begin: () => call('queue.begin', () => server.note(job.id, token, 'begun', '+1')),
+    pass: () =>
+      call('queue.pass', () => server.note(job.id, token, 'passed', [...left.passed, number].join(' '))),
     split: (parts) => enqueue(parts),
-    close: ({ rest, audit, deadLetters }) => {
+    close: ({ rest, audit, deadLetters, settled }) => {
+      closed.abort();
       const data = rest === null ? EMPTY : JSON.stringify(rest);
       return call('queue.close', () =>
-        server.close(job.id, token, { execution: number, data, audit, deadLetters }),
+        server.close(job.id, token, { execution: number, data, audit, deadLetters, settled }),
       );
     },
   };
