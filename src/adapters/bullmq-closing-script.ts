@@ -6,9 +6,10 @@ import type { DeadLetter } from '../core/ports.ts';
  * Our fields in BullMQ's job hash begin with `cw-`: its own (`progress` among them) have meanings of their own.
  *
  * Ends an execution in one step (design: "Closing an execution is one step"). BullMQ's own `updateData` checks that the
- * job exists but not who holds its lock, so a stalled worker could overwrite its successor's data; this script checks. The lock alone does not do: BullMQ's worker
- * takes what comes next with the token it has, so that two executions of a job may have the same one, and a closing that
- * was long under way would undo a later one. `ats` is BullMQ's count of executions that were started.
+ * job exists but not who holds its lock, so a stalled worker could overwrite its successor's data; this script checks. The
+ * lock alone does not do: BullMQ's worker takes what comes next with the token it has, so that two executions of a job may
+ * have the same one, and a closing that was long under way would undo a later one. `ats` is BullMQ's count of executions
+ * that were started.
  *
  * KEYS job, lock, audit outbox, dead-letter outbox · ARGV token, execution, data, number of audit entries, audit
  * entries …, dead letters …, settlement · returns `closed`, `repeated` (this execution had closed: a resent command) or `lost`.

@@ -1,9 +1,9 @@
 /**
  * How fast Cachewright is, beside two baselines, on this machine.
  *
- *     npm run bench                              every scenario, at most ten minutes
+ *     npm run bench                              every scenario but those on demand, about ten minutes
  *     npm run bench -- --quick                   small loads
- *     npm run bench -- --full                    also the long ones: millions of messages
+ *     npm run bench -- --full                    every scenario, with millions of messages
  *     npm run bench -- --scenario backlog        only this one (may be repeated)
  *     npm run bench -- --compare FILE            ratios to an earlier run's JSON
  *     npm run bench -- --runs 5                  rounds; 3 unless told
@@ -74,7 +74,10 @@ async function main(): Promise<number> {
 
 function choose(names: readonly string[] | undefined): readonly Scenario[] | undefined {
   const unknown = names?.find((name) => !SCENARIOS.some((scenario) => scenario.name === name));
-  if (unknown === undefined) return SCENARIOS.filter(({ name }) => names?.includes(name) ?? true);
+  if (unknown === undefined)
+    return SCENARIOS.filter(
+      ({ name, isOnDemand = false }) => names?.includes(name) ?? (options.full || !isOnDemand),
+    );
   console.error(
     `There is no scenario ${unknown}; there are ${SCENARIOS.map(({ name }) => name).join(', ')}.`,
   );

@@ -6,6 +6,8 @@ export interface Scenario {
   readonly name: string;
   readonly metrics: readonly Metric[];
   readonly bars: readonly Bar[];
+  /** Runs when it is named, and with `--full`. @defaultValue false */
+  readonly isOnDemand?: boolean;
   /** Builds the load; what it costs is not measured. */
   prepare(lab: Lab): Promise<Prepared>;
 }

@@ -31,7 +31,7 @@ export const coherence: Scenario = {
     { subject: 'cachewright', metric: 'tiers after a cut', atMost: 2_000 },
   ],
   async prepare(lab) {
-    const seconds = lab.pick({ quick: 4, default: 10, full: 30 });
+    const seconds = lab.pick({ quick: 4, default: 6, full: 30 });
     const cutSeconds = 10;
     return {
       title: `${PROCESSES} processes hold ${KEYS.toLocaleString('en')} keys; ${PER_SECOND.toLocaleString('en')} changes a second for ${seconds} s; ${PROCESSES - 1} of them cut off from Redis for ${cutSeconds} s while the other writes on`,

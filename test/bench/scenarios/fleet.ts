@@ -17,7 +17,7 @@ export const fleet: Scenario = {
     atLeast: 0.85,
   })),
   async prepare(lab) {
-    const messages = lab.pick({ quick: 200_000, default: 400_000, full: 1_000_000 });
+    const messages = lab.pick({ quick: 200_000, default: 300_000, full: 1_000_000 });
     const backlog = await fillBacklog(lab, productLoad(messages, KEYS), PARTITIONS);
     const trial = (subject: string, processes: number, options: () => DrainOptions<RunningProduct>) => ({
       subject,

@@ -1,4 +1,4 @@
-import { nullPipeline, textbookPipeline } from '../baseline.ts';
+import { nullPipeline } from '../baseline.ts';
 import { staleIds } from '../check.ts';
 import { untilJoined, untilOver } from '../drain.ts';
 import { type Bar, percentile, type Sample } from '../figures.ts';
@@ -34,9 +34,8 @@ function freshness(name: string, perSecond: number, bars: readonly Bar[]): Scena
     metrics: ['p50', 'p99'].map((metric) => ({ name: metric, unit: 'ms', better: 'lower', digits: 1 })),
     bars,
     async prepare(lab) {
-      const seconds = lab.pick({ quick: 4, default: 10, full: 30 });
-      // At 10,000 a second the textbook shape only grows a queue.
-      const pipelines = [product(), nullPipeline, ...(perSecond > 1_000 ? [] : [textbookPipeline])];
+      const seconds = lab.pick({ quick: 4, default: 6, full: 30 });
+      const pipelines = [product(), nullPipeline];
       // The broker compiles its hot code in a run that does not count; else the first subject pays for it.
       await measure(lab, nullPipeline, perSecond, WARM_UP_SECONDS).catch(() => undefined);
       return {

@@ -18,8 +18,8 @@ export const keysGrowth: Scenario = {
     atLeast: 0.85,
   })),
   async prepare(lab) {
-    const base = lab.pick({ quick: 100_000, default: 200_000, full: 1_000_000 });
-    const many = lab.pick({ quick: 100_000, default: 200_000, full: 1_000_000 });
+    const base = lab.pick({ quick: 100_000, default: 150_000, full: 1_000_000 });
+    const many = lab.pick({ quick: 100_000, default: 150_000, full: 1_000_000 });
     const longer = lab.pick({ quick: 2, default: 3, full: 2 }) * base;
     const shapes = [
       { subject: 'few keys', messages: base, keys: 1_000, partitions: 1 },

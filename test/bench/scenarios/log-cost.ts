@@ -10,6 +10,7 @@ const KEYS = 20_000;
 /** The backlog with the invalidation log and without it, in turn: what coherence takes from throughput. */
 export const logCost: Scenario = {
   name: 'log-cost',
+  isOnDemand: true,
   metrics: [{ name: 'throughput', unit: 'messages/s', better: 'higher' }],
   bars: [{ subject: 'announced', metric: 'throughput', over: 'unannounced', atLeast: 0.95 }],
   async prepare(lab) {

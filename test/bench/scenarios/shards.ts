@@ -15,6 +15,7 @@ const PARTITIONS = 12;
  */
 export const shards: Scenario = {
   name: 'shards',
+  isOnDemand: true,
   metrics: [{ name: 'throughput', unit: 'messages/s', better: 'higher' }],
   bars: [{ subject: '3 shards', metric: 'throughput', over: '1 shard', atLeast: 0.85 }],
   async prepare(lab) {
