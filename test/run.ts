@@ -9,8 +9,7 @@
  */
 import { parseArgs } from 'node:util';
 import type { Reporter, TestModule } from 'vitest/node';
-import { isStrict, missingFor, type Need } from './support/needs.ts';
-import { type DebianPackage, ensure, installCommand } from './support/servers/debian.ts';
+import { isStrict, type Need, provide } from './support/needs.ts';
 import { ensureKafkaJars, hasKafkaJars, type KafkaVersion } from './support/servers/kafka-jars.ts';
 
 const PROJECTS = ['unit', 'machine', 'contract', 'integration', 'e2e', 'chaos'] as const;
@@ -50,9 +49,8 @@ async function main(): Promise<number> {
 
 /** Installs and fetches what the suites need. What cannot be had is named; the suites decide what that means for them. */
 async function prepareMachine(): Promise<void> {
-  const missing: readonly DebianPackage[] = ensure(missingFor(NEEDS));
-  if (missing.length > 0)
-    console.log(`missing ${missing.join(', ')}; some suites cannot run. As root: ${installCommand(missing)}`);
+  const lack = provide(NEEDS);
+  if (lack !== '') console.log(`some suites cannot run: ${lack}`);
   for (const version of KAFKA_VERSIONS.filter((each) => !hasKafkaJars(each))) {
     console.log(`fetching Kafka ${version}`);
     try {

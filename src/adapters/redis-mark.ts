@@ -1,4 +1,5 @@
 import type { Log, Mark, MarkName, MarkStore } from '../core/ports.ts';
+import { queueKeys } from './bullmq-closing-script.ts';
 import type { RedisClient } from './redis-connection.ts';
 import {
   leftTextOf,
@@ -46,7 +47,7 @@ if tonumber(ARGV[7]) > newest then redis.call('HSET', KEYS[1], 'epoch', ARGV[7],
 return 1
 `;
 
-/** Whether a job is not finished whose id begins so. KEYS wait, paused, active, then delayed, prioritized, failed · ARGV the beginning. */
+/** Whether a job is not finished whose id begins so. KEYS the three lists and three sets of `queueKeys` · ARGV the beginning. */
 const UNFINISHED = `
 local function has(ids)
   for _, id in ipairs(ids) do
@@ -57,7 +58,6 @@ for at = 1, 3 do if has(redis.call('LRANGE', KEYS[at], 0, -1)) then return 1 end
 for at = 4, 6 do if has(redis.call('ZRANGE', KEYS[at], 0, -1)) then return 1 end end
 return 0
 `;
-const UNFINISHED_TYPES = ['wait', 'paused', 'active', 'delayed', 'prioritized', 'failed'];
 
 export interface RedisMarksOptions {
   /** A connection with deadlines (`commandTimeout`, no offline queue): the hand-off repeats what failed. */
@@ -96,14 +96,14 @@ export interface RedisMarks extends MarkStore {
 export function createRedisMarks(options: RedisMarksOptions): RedisMarks {
   const { connection, prefix, queue, log } = options;
   const { returns = watchReturns({ connection, log, slots: [`${prefix}:marks`] }) } = options;
-  const unfinished = UNFINISHED_TYPES.map((type) => `${prefix}:${queue}:${type}`);
+  const { job, unfinished } = queueKeys(prefix, queue);
   const moveMark = (
     stream: MarkName,
     from: Mark | null,
     to: Mark,
     jobs: readonly string[],
   ): Promise<unknown> => {
-    const keys = [markKeyOf(prefix, stream), ...jobs.map((id) => `${prefix}:${queue}:${id}`)];
+    const keys = [markKeyOf(prefix, stream), ...jobs.map(job)];
     const args = [markTextOf(from), markTextOf(to), stream.clusterId, String(to.epoch)];
     return runMove(connection, keys.length, [...keys, markFieldOf(stream), ...args]);
   };

@@ -1,3 +1,4 @@
+import type { QueueKeys } from './bullmq-closing-script.ts';
 import type { RedisClient } from './redis-connection.ts';
 
 /** KEYS lists and sets of jobs, then three streams · returns whether anything waits in one of them. */
@@ -6,20 +7,13 @@ for at = 1, #KEYS - 3 do if redis.call('EXISTS', KEYS[at]) == 1 then return 1 en
 for at = #KEYS - 2, #KEYS do if redis.call('XLEN', KEYS[at]) > 0 then return 1 end end
 return 0
 `;
-const TYPES = ['wait', 'paused', 'active', 'delayed', 'prioritized', 'failed'];
 
-/**
- * Whether a shard holds a job that is not finished, or an entry of an outbox that was not moved.
- *
- * @param queue BullMQ's name of the queue · @param outboxes the shard's three
- */
+/** Whether a shard holds a job that is not finished, or an entry of an outbox that was not moved. */
 export async function hasShardWork(
   redis: RedisClient,
-  prefix: string,
-  queue: string,
-  outboxes: readonly [string, string, string],
+  { unfinished, auditOutbox, deadOutbox, deadKafkaOutbox }: QueueKeys,
 ): Promise<boolean> {
-  const keys = [...TYPES.map((type) => `${prefix}:${queue}:${type}`), ...outboxes];
+  const keys = [...unfinished, auditOutbox, deadOutbox, deadKafkaOutbox];
   return (await redis.eval(HAS_WORK, keys.length, ...keys)) === 1;
 }
 

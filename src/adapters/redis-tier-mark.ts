@@ -1,6 +1,7 @@
 import { Cluster } from 'ioredis';
 import { fail } from '../core/errors.ts';
 import type { TierBeat, TierMarks, TierRepair } from '../core/ports.ts';
+import { queueKeys } from './bullmq-closing-script.ts';
 import { mastersOf, type RedisClient } from './redis-connection.ts';
 
 /** Bumped when the text of a beat changes. */
@@ -71,7 +72,6 @@ export interface RedisTierMarksOptions {
 export function createRedisTierMarks(options: RedisTierMarksOptions): TierMarks {
   const { queueRedis, cacheRedis, prefix, queue, queues = () => [prefix] } = options;
   const key = `${prefix}:tier-mark`;
-  const types = ['wait', 'paused', 'active', 'delayed', 'prioritized', 'failed'];
   const move = async (field: string, from: string, to: string): Promise<boolean> =>
     (await queueRedis.eval(COMPARE_AND_SET, 1, key, field, from, to)) === 1;
 
@@ -87,8 +87,8 @@ export function createRedisTierMarks(options: RedisTierMarksOptions): TierMarks 
     async unfinished() {
       const replies = await Promise.all(
         queues().map((shard) => {
-          const jobs = types.map((type) => `${shard}:${queue}:${type}`);
-          return queueRedis.eval(UNFINISHED, jobs.length, ...jobs);
+          const { unfinished } = queueKeys(shard, queue);
+          return queueRedis.eval(UNFINISHED, unfinished.length, ...unfinished);
         }),
       );
       const texts = replies.flat().map(String);

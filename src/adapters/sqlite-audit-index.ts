@@ -1,5 +1,6 @@
 /** What an audit entry is found by: hashes of its keys, and the span of its positions. */
 import { messageId } from '../core/change.ts';
+import { fnv1a } from '../core/fnv.ts';
 import type { AuditEntry } from '../core/trail.ts';
 
 /** How a service makes a key of a record id. */
@@ -18,9 +19,7 @@ const MAX_PATTERNS = 16;
  * A 32-bit hash (FNV-1a with a final mix). Texts that collide cost a look at an entry too many; what is found is always compared.
  */
 export function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let index = 0; index < text.length; index += 1)
-    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
+  let hash = fnv1a(text);
   hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
   return (hash ^ (hash >>> 13)) >>> 0;
 }

@@ -35,11 +35,10 @@ async function lookAt(
   masters: ReadonlyMap<string | undefined, string>,
   isCluster: boolean,
 ): Promise<{ readonly number: number; readonly isLeft: boolean; readonly text: string }> {
-  const outboxes = [keys.auditOutbox, keys.deadOutbox, keys.deadKafkaOutbox] as const;
   const [{ jobs }, runId, isLeft] = await Promise.all([
     queue.depth(),
     runIdOfSlot(redis, `${prefix}:${QUEUE}`),
-    number >= config.queue.shards && hasShardWork(redis, prefix, QUEUE, outboxes),
+    number >= config.queue.shards && hasShardWork(redis, keys),
   ]);
   const where = isCluster ? ` on ${masters.get(runId) ?? 'an unknown master'}` : '';
   return { number, isLeft, text: `${number}: ${jobs} job(s)${where}` };

@@ -41,11 +41,9 @@ export function createShardWork(parts: Parts): ShardWork {
   let isClosing = false;
   let serving: Promise<void> = Promise.resolve();
 
-  const isWanted = async ({ number, prefix, keys }: QueueShard): Promise<boolean> => {
+  const isWanted = async ({ number, keys }: QueueShard): Promise<boolean> => {
     if (served.has(number)) return false;
-    if (number < config.queue.shards) return true;
-    const outboxes = [keys.auditOutbox, keys.deadOutbox, keys.deadKafkaOutbox] as const;
-    return hasShardWork(connections.queue, prefix, QUEUE, outboxes);
+    return number < config.queue.shards || hasShardWork(connections.queue, keys);
   };
   const serveOne = async (shard: QueueShard): Promise<void> => {
     if (isClosing || !(await isWanted(shard))) return;

@@ -1,4 +1,5 @@
 /** Which shard of the queue something belongs to. A shard is a BullMQ queue with its marks and outboxes, all in one slot of Redis. */
+import { fnv1a } from './fnv.ts';
 
 export const MAX_SHARDS = 64;
 
@@ -39,10 +40,9 @@ export function shareOf(concurrency: number, shard: number, shards: number): num
   return Math.max(1, shard < rest ? whole + 1 : whole);
 }
 
-/** FNV-1a over UTF-16 units, then mixed: its low bits alone would put names that end alike together. Unsigned, 32 bits. */
+/** Unsigned, 32 bits; where partitions and their marks are found depends on it. */
 function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  let hash = fnv1a(text);
   hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
   return (hash ^ (hash >>> 12)) >>> 0;
 }

@@ -1,3 +1,5 @@
+import { fnv1a } from '../core/fnv.ts';
+
 /** Room for so many keys to change without one voiding another's fills by chance; 256 KiB. A power of two. */
 const SLOTS = 65_536;
 
@@ -28,11 +30,7 @@ export function createGenerations(): Generations {
   };
 }
 
-/** FNV-1a, 32 bits. */
 function slotOf(key: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < key.length; at += 1) {
-    hash = Math.imul(hash ^ key.charCodeAt(at), 0x01000193);
-  }
+  const hash = fnv1a(key);
   return (hash ^ (hash >>> 16)) & (SLOTS - 1);
 }

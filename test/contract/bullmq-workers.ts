@@ -29,7 +29,6 @@ const QUEUE = 'changes';
 const connection = {
   connectTimeoutMs: 2_000,
   commandTimeoutMs: 10_000,
-  maxReconnectMs: 100,
   onError: () => undefined,
 };
 
