@@ -91,13 +91,15 @@ export class TakenPartition {
     const { source, marks, onMissingMark, clock } = this.#options;
     const generation = look.generation;
     for (let looks = 1; ; looks += 1) {
-      await marks.settle(this.#nameNow());
+      const name = this.#nameNow();
+      await marks.settle(name);
       // In this order: an owner that still works moves the mark, then commits. Read the other way round, its progress
       // in between would look like a mark that was rolled back.
       const committed = await look.committed();
-      const name = this.#nameNow();
       const [mark, latest] = await Promise.all([marks.read(name), marks.latest(name)]);
       const bounds = await look.bounds();
+      // The address led to another cluster meanwhile: an offset of the one is no place in the other's log.
+      if (name.clusterId !== source.clusterId) continue;
       const unknownEpoch = Math.floor(clock.now() / 1_000);
       const decision = decide({
         clusterId: source.clusterId,
