@@ -104,7 +104,7 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
       }));
       try {
         const opened = await within(ready(), timeoutMs);
-        const adding = opened.addBulk(jobs);
+        const adding = addTo(opened, jobs);
         // BullMQ writes its commands within this turn of the event loop.
         if (sent !== undefined) setImmediate(sent);
         await within(adding, timeoutMs);
@@ -123,6 +123,13 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
       if (queue !== undefined) await within(queue.close(), 2_000).catch(onError);
     },
   };
+}
+
+/** One by itself without a pipeline: ioredis gives each pipeline a method for every script, which costs more than the job. */
+async function addTo(queue: Queue, jobs: Parameters<Queue['addBulk']>[0]): Promise<void> {
+  const [first, ...others] = jobs;
+  if (first !== undefined && others.length === 0) await queue.add(first.name, first.data, first.opts);
+  else await queue.addBulk([...jobs]);
 }
 
 async function within<T>(work: Promise<T>, ms: number): Promise<T> {

@@ -1,4 +1,4 @@
-import { DelayedError, type Job, Queue, WaitingError, Worker } from 'bullmq';
+import { DelayedError, type Job, Queue, WaitingError } from 'bullmq';
 import type { Cluster, Redis } from 'ioredis';
 import { type EmptyChunk, PLAIN_FORMAT } from '../core/chunk.ts';
 import { asError, fail, reasonOf } from '../core/errors.ts';
@@ -20,6 +20,7 @@ import {
   progressWord,
   queueKeys,
 } from './bullmq-closing-script.ts';
+import { PromptWorker } from './bullmq-prompt-worker.ts';
 
 export interface WorkerOptions {
   /** BullMQ's connection for workers: `maxRetriesPerRequest: null`. */
@@ -90,7 +91,7 @@ export function createChunkWorker(options: WorkerOptions, handler: ExecutionHand
     }
   };
 
-  const worker = new Worker(queue, (job, token, signal) => process(job, token, signal), {
+  const worker = new PromptWorker(queue, (job, token, signal) => process(job, token, signal), {
     connection,
     prefix,
     name: options.name,
