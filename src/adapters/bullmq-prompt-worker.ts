@@ -43,9 +43,10 @@ export class PromptWorker extends Worker {
     await this.#untilNewestEnds();
     // Without data: nothing is there, as far as the loop is concerned.
     if (this.#looked > moment) return this.nextJobFromJobData();
+    // Undefined when there is none, whatever its type says.
     const job: Job | undefined = await super.moveToActive(token, name);
     this.#hasJustTaken = job !== undefined;
-    return job as Job;
+    return job;
   }
 
   protected override async handleCompleted(
