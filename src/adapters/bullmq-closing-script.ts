@@ -1,6 +1,7 @@
 import type { Cluster, Redis } from 'ioredis';
 import { DEAD_LETTER_FORMAT, type Settlement } from '../core/dead-letter.ts';
 import type { DeadLetter } from '../core/ports.ts';
+import type { QueueKeys } from './bullmq-keys.ts';
 
 /**
  * Our fields in BullMQ's job hash begin with `cw-`: its own (`progress` among them) have meanings of their own.
@@ -26,38 +27,12 @@ for i = lastAudit + 1, #ARGV do redis.call('XADD', KEYS[4], '*', 'e', ARGV[i]) e
 return 'closed'
 `;
 
-/** Writes fields of a job only while the token holds its lock. KEYS job, lock · ARGV token, field, value; value '+1' counts up. */
+/** Writes a field of a job only while that execution holds its lock. KEYS job, lock · ARGV token, execution, field, value; value '+1' counts up. */
 const NOTE = `
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-if ARGV[3] == '+1' then redis.call('HINCRBY', KEYS[1], ARGV[2], 1) else redis.call('HSET', KEYS[1], ARGV[2], ARGV[3]) end
+if redis.call('GET', KEYS[2]) ~= ARGV[1] or redis.call('HGET', KEYS[1], 'ats') ~= ARGV[2] then return 0 end
+if ARGV[4] == '+1' then redis.call('HINCRBY', KEYS[1], ARGV[3], 1) else redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) end
 return 1
 `;
-
-/** Names of the keys of one queue; all carry its hash tag and so share a slot. */
-export interface QueueKeys {
-  readonly job: (id: string) => string;
-  readonly lock: (id: string) => string;
-  /** BullMQ's lists (wait, paused, active) and then its sets (delayed, prioritized, failed) of jobs that are not finished. */
-  readonly unfinished: readonly string[];
-  readonly auditOutbox: string;
-  readonly deadOutbox: string;
-  /** Letters on their way to a Kafka topic. */
-  readonly deadKafkaOutbox: string;
-}
-
-const UNFINISHED = ['wait', 'paused', 'active', 'delayed', 'prioritized', 'failed'];
-
-/** @param prefix hash-tagged, e.g. `{cachewright}` · @param queue BullMQ's queue name */
-export function queueKeys(prefix: string, queue: string): QueueKeys {
-  return {
-    job: (id) => `${prefix}:${queue}:${id}`,
-    lock: (id) => `${prefix}:${queue}:${id}:lock`,
-    unfinished: UNFINISHED.map((type) => `${prefix}:${queue}:${type}`),
-    auditOutbox: `${prefix}:audit-outbox`,
-    deadOutbox: `${prefix}:dead-outbox`,
-    deadKafkaOutbox: `${prefix}:dead-kafka-outbox`,
-  };
-}
 
 /**
  * What an execution leaves in its job for a successor. It carries the execution's number, since a word may outlive the
@@ -95,8 +70,14 @@ export interface ClosingScript {
     /** Letters whose redriven runs are final. */
     readonly settled: readonly string[];
   }): Promise<'closed' | 'repeated' | 'lost'>;
-  /** Sets a field of the job while the token holds its lock; `+1` counts it up. */
-  note(job: string, token: string, field: 'progress' | 'begun' | 'passed', value: string): Promise<boolean>;
+  /** Sets a field of the job while the execution holds its lock; `+1` counts it up. */
+  note(note: {
+    readonly job: string;
+    readonly token: string;
+    readonly execution: number;
+    readonly field: 'progress' | 'begun' | 'passed';
+    readonly value: string;
+  }): Promise<boolean>;
   /** What earlier executions left in the job. */
   left(job: string): Promise<Left>;
 }
@@ -129,10 +110,17 @@ export function createClosingScript(redis: Redis | Cluster, keys: QueueKeys): Cl
       );
       return reply === 'closed' || reply === 'repeated' ? reply : 'lost';
     },
-    async note(job, token, field, value) {
-      return (
-        (await scripted.cachewrightNote(2, keys.job(job), keys.lock(job), token, `cw-${field}`, value)) === 1
+    async note({ job, token, execution, field, value }) {
+      const names = [keys.job(job), keys.lock(job)];
+      const done = await scripted.cachewrightNote(
+        names.length,
+        ...names,
+        token,
+        String(execution),
+        `cw-${field}`,
+        value,
       );
+      return done === 1;
     },
     async left(job) {
       const [closed, begun, passed, progress] = await redis.hmget(

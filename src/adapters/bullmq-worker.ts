@@ -18,8 +18,8 @@ import {
   type Left,
   progressOf,
   progressWord,
-  queueKeys,
 } from './bullmq-closing-script.ts';
+import { queueKeys } from './bullmq-keys.ts';
 import { PromptWorker } from './bullmq-prompt-worker.ts';
 
 export interface WorkerOptions {
@@ -168,8 +168,10 @@ async function executionOf(
   const startedMs = clock.now();
   let told = '';
   let timer: NodeJS.Timeout | undefined;
+  const own = { job: id, token, execution: number };
   const tell = (): void => {
-    script.note(id, token, 'progress', progressWord(number, name, told)).catch((error: unknown) => {
+    const value = progressWord(number, name, told);
+    script.note({ ...own, field: 'progress', value }).catch((error: unknown) => {
       log.debug({ job: id, err: reasonOf(error) }, 'progress not told');
     });
   };
@@ -191,16 +193,16 @@ async function executionOf(
       else timer ??= setTimeout(tell, FIRST_PROGRESS_MS);
     },
     async begin() {
-      await script.note(id, token, 'begun', '+1');
+      await script.note({ ...own, field: 'begun', value: '+1' });
     },
     async pass() {
-      await script.note(id, token, 'passed', [...left.passed, number].join(' '));
+      await script.note({ ...own, field: 'passed', value: [...left.passed, number].join(' ') });
     },
     split: (parts) => enqueue(parts),
     async close({ rest, audit, deadLetters, settled }) {
       clearTimeout(timer);
       const json = JSON.stringify(rest === null ? EMPTY : packChunk(rest));
-      return script.close({ job: id, token, execution: number, data: json, audit, deadLetters, settled });
+      return script.close({ ...own, data: json, audit, deadLetters, settled });
     },
   };
 }

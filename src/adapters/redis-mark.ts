@@ -1,5 +1,5 @@
 import type { Log, Mark, MarkName, MarkStore } from '../core/ports.ts';
-import { queueKeys } from './bullmq-closing-script.ts';
+import { queueKeys } from './bullmq-keys.ts';
 import type { RedisClient } from './redis-connection.ts';
 import {
   leftTextOf,

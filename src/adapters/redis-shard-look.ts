@@ -1,4 +1,4 @@
-import type { QueueKeys } from './bullmq-closing-script.ts';
+import type { QueueKeys } from './bullmq-keys.ts';
 import type { RedisClient } from './redis-connection.ts';
 
 /** KEYS lists and sets of jobs, then three streams · returns whether anything waits in one of them. */

@@ -1,7 +1,7 @@
 import { Cluster } from 'ioredis';
 import { fail } from '../core/errors.ts';
 import type { TierBeat, TierMarks, TierRepair } from '../core/ports.ts';
-import { queueKeys } from './bullmq-closing-script.ts';
+import { queueKeys } from './bullmq-keys.ts';
 import { mastersOf, type RedisClient } from './redis-connection.ts';
 
 /** Bumped when the text of a beat changes. */

@@ -1,4 +1,4 @@
-import { type QueueKeys, queueKeys } from '../adapters/bullmq-closing-script.ts';
+import { type QueueKeys, queueKeys } from '../adapters/bullmq-keys.ts';
 import { createDeadLetterBox } from '../adapters/bullmq-dead-letter-box.ts';
 import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import type { RedisClient } from '../adapters/redis-connection.ts';

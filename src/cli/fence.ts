@@ -1,5 +1,5 @@
 import { userInfo, hostname } from 'node:os';
-import { queueKeys } from '../adapters/bullmq-closing-script.ts';
+import { queueKeys } from '../adapters/bullmq-keys.ts';
 import { type FencedRecord, type FenceView, resetFence, showFence } from '../app/fences.ts';
 import { queuePrefix } from '../app/parts.ts';
 import { QUEUE } from '../app/queue-shards.ts';

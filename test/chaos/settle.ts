@@ -1,4 +1,4 @@
-import { queueKeys } from '../../src/adapters/bullmq-closing-script.ts';
+import { queueKeys } from '../../src/adapters/bullmq-keys.ts';
 import { QUEUE } from '../../src/app/queue-shards.ts';
 import { FINAL } from '../support/app.ts';
 import { waitFor } from '../support/servers/process.ts';

@@ -1,5 +1,6 @@
 /** The real queue and its workers; each worker has connections of its own, which can be cut. */
-import { createClosingScript, queueKeys } from '../../src/adapters/bullmq-closing-script.ts';
+import { createClosingScript } from '../../src/adapters/bullmq-closing-script.ts';
+import { queueKeys } from '../../src/adapters/bullmq-keys.ts';
 import { createChunkQueue } from '../../src/adapters/bullmq-queue.ts';
 import { createChunkWorker } from '../../src/adapters/bullmq-worker.ts';
 import {

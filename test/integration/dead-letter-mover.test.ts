@@ -6,7 +6,7 @@ import {
   DEAD_LETTER_QUEUE,
   type DeadLetterMover,
 } from '../../src/adapters/bullmq-dead-letters.ts';
-import { queueKeys } from '../../src/adapters/bullmq-closing-script.ts';
+import { queueKeys } from '../../src/adapters/bullmq-keys.ts';
 import { connectRedis, type RedisClient, waitForRedis } from '../../src/adapters/redis-connection.ts';
 import { letterId } from '../../src/core/dead-letter.ts';
 import { aLetter } from '../support/dead-letter.ts';

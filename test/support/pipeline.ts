@@ -1,6 +1,6 @@
 import { Queue, type QueueOptions } from 'bullmq';
 import { machineName } from '../../machines/index.ts';
-import { queueKeys } from '../../src/adapters/bullmq-closing-script.ts';
+import { queueKeys } from '../../src/adapters/bullmq-keys.ts';
 import { createChunkWorker } from '../../src/adapters/bullmq-worker.ts';
 import { createKeyvLocalTier } from '../../src/adapters/keyv-local-tier.ts';
 import { connectRedis, connectRedisForWorker, waitForRedis } from '../../src/adapters/redis-connection.ts';

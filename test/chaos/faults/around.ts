@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
-import { queueKeys } from '../../../src/adapters/bullmq-closing-script.ts';
+import { queueKeys } from '../../../src/adapters/bullmq-keys.ts';
 import { QUEUE } from '../../../src/app/queue-shards.ts';
 import { auditFileOf } from '../../support/app.ts';
 import { waitFor } from '../../support/servers/process.ts';

@@ -2,7 +2,7 @@
  * The queue's Redis as BullMQ and our closing script use it: jobs, locks with an expiry, the stalled check, and the two
  * outboxes. Every method is one step, as one script is; errors are those of a lost lock.
  */
-import type { Left } from '../../../src/adapters/bullmq-closing-script.ts';
+import type { ClosingScript, Left } from '../../../src/adapters/bullmq-closing-script.ts';
 import type { ChunkData } from '../../../src/core/chunk.ts';
 import { DEAD_LETTER_FORMAT, type Settlement } from '../../../src/core/dead-letter.ts';
 import type { Clock, DeadLetter, OutboxEntry, QueuedChunk } from '../../../src/core/ports.ts';
@@ -190,11 +190,11 @@ export class JobServer {
     return 'closed';
   }
 
-  note(id: string, token: string, field: 'progress' | 'begun' | 'passed', word: string): void {
+  note({ job: id, token, execution, field, value }: Parameters<ClosingScript['note']>[0]): void {
     const job = this.#state.jobs.get(id);
-    if (job === undefined || !this.#isLocked(job, token)) return;
+    if (job === undefined || !this.#isLocked(job, token) || job.attemptsStarted !== execution) return;
     if (field === 'begun') job.begun += 1;
-    else job[field] = word;
+    else job[field] = value;
   }
 
   left(id: string): Left {

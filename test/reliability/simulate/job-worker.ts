@@ -133,9 +133,12 @@ async function executionOf(
   const closed = new AbortController();
   let told = '';
   let isToldLater = false;
+  const own = { job: job.id, token, execution: number };
   const tell = (): void => {
-    const word = progressWord(number, name, told);
-    void call('queue.progress', () => server.note(job.id, token, 'progress', word)).catch(() => undefined);
+    const value = progressWord(number, name, told);
+    void call('queue.progress', () => server.note({ ...own, field: 'progress', value })).catch(
+      () => undefined,
+    );
   };
   return {
     job: job.id,
@@ -156,9 +159,11 @@ async function executionOf(
         void clock.sleep(FIRST_PROGRESS_MS, closed.signal).then(tell, () => undefined);
       }
     },
-    begin: () => call('queue.begin', () => server.note(job.id, token, 'begun', '+1')),
+    begin: () => call('queue.begin', () => server.note({ ...own, field: 'begun', value: '+1' })),
     pass: () =>
-      call('queue.pass', () => server.note(job.id, token, 'passed', [...left.passed, number].join(' '))),
+      call('queue.pass', () =>
+        server.note({ ...own, field: 'passed', value: [...left.passed, number].join(' ') }),
+      ),
     split: (parts) => enqueue(parts),
     close: ({ rest, audit, deadLetters, settled }) => {
       closed.abort();
