@@ -74,11 +74,11 @@ export function announce(
     states,
     durationMs,
   });
-  // Hundreds a second where messages come one by one.
-  log[messages === 'all' ? 'info' : 'debug'](
-    { execution: execution.execution, messages: runs.length, ...states, ms: durationMs },
-    execution.name,
-  );
+  if (messages !== 'none')
+    log.info(
+      { execution: execution.execution, messages: runs.length, ...states, ms: durationMs },
+      execution.name,
+    );
   const isHeard = events.listenerCount('message') > 0;
   const freeWaits = new Map<string, number>();
   for (const run of runs) {
