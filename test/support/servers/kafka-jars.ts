@@ -55,9 +55,15 @@ class MavenError extends Error {
 
   constructor(version: string, cause: unknown) {
     const missing = missingOf(['default-jre-headless', 'maven']);
-    const hint = missing.length > 0 ? `needs ${installCommand(missing)}` : String(cause);
+    const hint = missing.length > 0 ? `needs ${installCommand(missing)}` : saidBy(cause);
     super(`cannot fetch the jars of Kafka ${version} with Maven: ${hint}`, { cause });
   }
+}
+
+/** Maven complains on stdout; of what it says the first line has the reason. */
+function saidBy(cause: unknown): string {
+  const said = cause instanceof Error && 'stdout' in cause ? String(cause.stdout) : '';
+  return said.split('\n').find((line) => line.includes('ERROR')) ?? String(cause);
 }
 
 async function fetchJars(version: KafkaVersion, dir: string): Promise<void> {
