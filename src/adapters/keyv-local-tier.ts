@@ -30,10 +30,7 @@ export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
       const held = await provisional.get(nameOf(token));
       return keys.map((key) => held?.get(key));
     },
-    promote(entries, token) {
-      const name = nameOf(token);
-      for (const entry of entries) store.promote(entry, name);
-    },
+    promote: (entries, token) => store.promote(entries, nameOf(token)),
     discard: (key, token, readable) => store.discard(key, nameOf(token), readable),
     overtake: store.overtake,
     evict: store.evict,

@@ -17,13 +17,13 @@ export interface VersionedStoreOptions {
 }
 
 /** What one execution has written and Redis has not answered yet, by key. Several executions may hold a key at once. */
-export type Staged = ReadonlyMap<string, LocalEntry>;
+export type Staged = Map<string, LocalEntry>;
 
 export interface VersionedStore {
-  /** Adds to what `token` has staged. An entry that is larger than the whole store is not kept. */
+  /** Adds to what `token` has staged; the map becomes the store's. An entry that is larger than the whole store is not kept. */
   readonly stage: (token: string, entries: Staged) => void;
   readonly staged: (token: string) => Staged | undefined;
-  readonly promote: (entry: LocalEntry, token: string) => void;
+  readonly promote: LocalTier['promote'];
   readonly discard: LocalTier['discard'];
   readonly overtake: LocalTier['overtake'];
   readonly evict: LocalTier['evict'];
@@ -40,16 +40,8 @@ interface Deleted {
   readonly untilMs: number;
 }
 
-/** What is held under one key; replaced as a whole, never changed, because lru-cache counts bytes only then. */
-interface Slot {
-  readonly entry: LocalEntry | undefined;
-  readonly deleted: Deleted | undefined;
-}
-
 /** What an entry costs beside its text and key: objects, version, origin and lru-cache's own columns. */
 const ENTRY_OVERHEAD_BYTES = 200;
-
-const EMPTY: Slot = { entry: undefined, deleted: undefined };
 
 /**
  * How long what an execution staged lives, and how long a delete is remembered, in milliseconds. Longer than any execution
@@ -57,150 +49,186 @@ const EMPTY: Slot = { entry: undefined, deleted: undefined };
  */
 const MEMORY_MS = 60_000;
 
+/** Deletes remembered at most; the oldest give way. */
+const MAX_DELETES = 100_000;
+
 export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedStoreOptions): VersionedStore {
-  const slots = new LRUCache<string, Slot>({ max: maxEntries, maxSize: maxBytes, sizeCalculation: bytesOf });
+  const readable = new LRUCache<string, LocalEntry>({
+    max: maxEntries,
+    maxSize: maxBytes,
+    sizeCalculation: costOf,
+  });
   const provisional = createStaging(maxBytes);
+  const deletes = createDeletes(clock);
 
-  const at = (key: string): Slot => slots.peek(key) ?? EMPTY;
+  function put(key: string, entry: LocalEntry | undefined): void {
+    if (entry === undefined) readable.delete(key);
+    else readable.set(key, entry);
+  }
 
-  function put(key: string, slot: Slot): void {
-    if (slot.entry !== undefined || (slot.deleted !== undefined && slot.deleted.untilMs > clock.now()))
-      slots.set(key, slot);
-    else slots.delete(key);
+  /** The newer of both, or nothing after a later delete. */
+  function newest(held: LocalEntry | undefined, entry: LocalEntry): LocalEntry | undefined {
+    if (held !== undefined && compareEntries(held, entry) > 0) return held;
+    return deletes.isAfter(entry) ? undefined : entry;
   }
 
   return {
     stage(token, entries) {
       provisional.add(token, entries, clock.now());
-      while (slots.size > 0 && slots.calculatedSize + provisional.size().bytes > maxBytes) slots.pop();
+      while (readable.size > 0 && readable.calculatedSize + provisional.size().bytes > maxBytes)
+        readable.pop();
     },
     staged: (token) => provisional.of(token),
-    promote(entry, token) {
-      const own = provisional.take(token, entry.key);
-      // Redis has it and this tier has not: nothing else would keep an older write out that is answered later.
-      if (own === undefined) provisional.overtake(entry.key, entry);
-      put(entry.key, promoted(at(entry.key), entry, own, clock));
+    promote(entries, token) {
+      const owned = provisional.of(token);
+      for (const entry of entries) {
+        const { key } = entry;
+        const [held, own] = [readable.peek(key), owned?.get(key)];
+        // Redis has it and this tier has not: nothing else would keep an older write out that is answered later.
+        if (own === undefined) provisional.overtake(key, entry);
+        if (own !== undefined && isSame(own.version, entry.version)) put(key, newest(held, own));
+        else if (held !== undefined && compareEntries(held, entry) < 0) readable.delete(key);
+      }
+      provisional.take(
+        token,
+        entries.map(({ key }) => key),
+      );
     },
-    discard(key, token, readable) {
-      provisional.take(token, key);
-      const { entry, deleted } = at(key);
-      if (readable === undefined || entry === undefined || !isBehind(entry, readable.version, -1)) return;
+    discard(key, token, by) {
+      provisional.take(token, [key]);
+      const held = readable.peek(key);
+      if (by === undefined || held === undefined || !isBehind(held, by.version, -1)) return;
       // It was served: an older write that is answered later must not take its place.
-      provisional.overtake(key, entry);
-      put(key, { entry: undefined, deleted });
+      provisional.overtake(key, held);
+      readable.delete(key);
     },
     overtake: provisional.overtake,
-    evict: (key, version) => put(key, evicted(at(key), version, clock)),
-    fill(entry) {
-      const slot = at(entry.key);
-      put(entry.key, { entry: newest(slot, entry, clock), deleted: slot.deleted });
+    evict(key, version) {
+      const held = readable.peek(key);
+      if (held !== undefined && isBehind(held, version, 0)) readable.delete(key);
+      deletes.add(key, version);
     },
+    fill: (entry) => put(entry.key, newest(readable.peek(entry.key), entry)),
     readable(key, nowMs) {
-      const slot = slots.get(key);
-      if (slot?.entry === undefined) return undefined;
-      if (isKept(slot.entry, nowMs)) return slot.entry;
-      put(key, { entry: undefined, deleted: slot.deleted });
+      const held = readable.get(key);
+      if (held === undefined || isKept(held, nowMs)) return held;
+      readable.delete(key);
       return undefined;
     },
     peek(key) {
-      const entry = slots.peek(key)?.entry;
-      return entry !== undefined && isKept(entry, clock.now()) ? entry : undefined;
+      const held = readable.peek(key);
+      return held !== undefined && isKept(held, clock.now()) ? held : undefined;
     },
     clear() {
-      slots.clear();
+      readable.clear();
+      deletes.clear();
       provisional.clear();
     },
     size() {
       const { entries, bytes } = provisional.size();
-      return { entries: slots.size + entries, bytes: slots.calculatedSize + bytes };
+      return { entries: readable.size + entries, bytes: readable.calculatedSize + bytes };
     },
   };
+}
+
+/** The deletes of the last minute. */
+function createDeletes(clock: Clock) {
+  const byKey = new Map<string, Deleted>();
+  return {
+    /** One without a comparable version leaves nothing to compare a later write with. */
+    add(key: string, version: Version | null): void {
+      if (version === null || version.kind === 'offset') return;
+      const nowMs = clock.now();
+      for (const [oldest, { untilMs }] of byKey) {
+        if (untilMs > nowMs && byKey.size < MAX_DELETES) break;
+        byKey.delete(oldest);
+      }
+      const known = byKey.get(key)?.version;
+      const isHigher = known?.kind !== version.kind || compareDigits(known.digits, version.digits) < 0;
+      // Behind all others: the order is that of their ends.
+      byKey.delete(key);
+      byKey.set(key, { version: isHigher ? version : known, untilMs: nowMs + MEMORY_MS });
+    },
+    /** Whether a delete is remembered that the entry does not come after. */
+    isAfter(entry: LocalEntry): boolean {
+      const deleted = byKey.size === 0 ? undefined : byKey.get(entry.key);
+      return deleted !== undefined && deleted.untilMs > clock.now() && isBehind(entry, deleted.version, 0);
+    },
+    clear: (): void => byKey.clear(),
+  };
+}
+
+/** What one execution holds, and its bytes. */
+interface Group {
+  readonly entries: Staged;
+  readonly sinceMs: number;
+  bytes: number;
 }
 
 /** Provisional entries by execution. They are as many as executions hold in hand, and go when those end. */
 function createStaging(maxBytes: number) {
-  const byToken = new Map<string, { readonly entries: Map<string, LocalEntry>; readonly sinceMs: number }>();
-  let count = 0;
+  const byToken = new Map<string, Group>();
+  let all = 0;
   let bytes = 0;
 
-  const forget = (entry: LocalEntry): void => {
-    count -= 1;
-    bytes -= costOf(entry.key, entry);
+  const count = (group: Group, entries: number, more: number): void => {
+    group.bytes += more;
+    all += entries;
+    bytes += more;
   };
-  /** Those of executions that never came back. */
-  const expire = (nowMs: number): void => {
-    for (const [token, { entries, sinceMs }] of byToken) {
-      if (sinceMs > nowMs - MEMORY_MS) return;
-      for (const entry of entries.values()) forget(entry);
-      byToken.delete(token);
-    }
+  const remove = (group: Group, key: string): void => {
+    const entry = group.entries.get(key);
+    if (entry === undefined) return;
+    group.entries.delete(key);
+    count(group, -1, -costOf(entry, key));
+  };
+  const drop = (token: string, group: Group): void => {
+    byToken.delete(token);
+    count(group, -group.entries.size, -group.bytes);
   };
 
   return {
     add(token: string, added: Staged, nowMs: number): void {
-      expire(nowMs);
-      const held = byToken.get(token)?.entries ?? new Map<string, LocalEntry>();
-      if (held.size === 0) byToken.set(token, { entries: held, sinceMs: nowMs });
-      for (const entry of added.values()) {
-        const cost = costOf(entry.key, entry);
-        if (cost > maxBytes) continue;
-        const earlier = held.get(entry.key);
-        if (earlier !== undefined) forget(earlier);
-        held.set(entry.key, entry);
-        count += 1;
-        bytes += cost;
+      // Those of executions that never came back.
+      for (const [other, group] of byToken) {
+        if (group.sinceMs > nowMs - MEMORY_MS) break;
+        drop(other, group);
+      }
+      const known = byToken.get(token);
+      const group = known ?? { entries: added, sinceMs: nowMs, bytes: 0 };
+      byToken.set(token, group);
+      for (const [key, entry] of added) {
+        const cost = costOf(entry, key);
+        if (known !== undefined) remove(known, key);
+        if (cost > maxBytes) {
+          added.delete(key);
+          continue;
+        }
+        if (known !== undefined) known.entries.set(key, entry);
+        count(group, 1, cost);
       }
     },
     of: (token: string): Staged | undefined => byToken.get(token)?.entries,
-    /** Takes an entry out; undefined when the execution does not hold one. */
-    take(token: string, key: string): LocalEntry | undefined {
-      const held = byToken.get(token)?.entries;
-      const entry = held?.get(key);
-      if (held === undefined || entry === undefined) return undefined;
-      held.delete(key);
-      forget(entry);
-      if (held.size === 0) byToken.delete(token);
-      return entry;
+    take(token: string, keys: Iterable<string>): void {
+      const group = byToken.get(token);
+      if (group === undefined) return;
+      for (const key of keys) remove(group, key);
+      if (group.entries.size === 0) drop(token, group);
     },
     /** Drops of every execution what is not newer than `by`. */
     overtake(key: string, by: Versioned | null): void {
-      for (const { entries } of byToken.values()) {
-        const entry = entries.get(key);
-        if (entry === undefined || (by !== null && compareEntries(entry, by) > 0)) continue;
-        entries.delete(key);
-        forget(entry);
+      for (const group of byToken.values()) {
+        const entry = group.entries.get(key);
+        if (entry !== undefined && (by === null || compareEntries(entry, by) <= 0)) remove(group, key);
       }
     },
     clear(): void {
       byToken.clear();
-      count = 0;
+      all = 0;
       bytes = 0;
     },
-    size: () => ({ entries: count, bytes }),
+    size: () => ({ entries: all, bytes }),
   };
-}
-
-function promoted(slot: Slot, entry: LocalEntry, own: LocalEntry | undefined, clock: Clock): Slot {
-  if (own !== undefined && isSame(own.version, entry.version))
-    return { entry: newest(slot, own, clock), deleted: slot.deleted };
-  const isOlder = slot.entry !== undefined && compareEntries(slot.entry, entry) < 0;
-  return { entry: isOlder ? undefined : slot.entry, deleted: slot.deleted };
-}
-
-function evicted(slot: Slot, version: Version | null, clock: Clock): Slot {
-  const isDropped = slot.entry !== undefined && isBehind(slot.entry, version, 0);
-  return {
-    entry: isDropped ? undefined : slot.entry,
-    deleted: laterDelete(slot.deleted, version, clock),
-  };
-}
-
-/** What is readable after `entry` was taken by Redis: the newer of both, or nothing after a later delete. */
-function newest(slot: Slot, entry: LocalEntry, clock: Clock): LocalEntry | undefined {
-  if (slot.entry !== undefined && compareEntries(slot.entry, entry) > 0) return slot.entry;
-  const { deleted } = slot;
-  if (deleted === undefined || deleted.untilMs <= clock.now()) return entry;
-  return isBehind(entry, deleted.version, 0) ? undefined : entry;
 }
 
 /**
@@ -212,14 +240,6 @@ function isBehind(entry: LocalEntry, version: Version | null, reach: -1 | 0): bo
   return compareDigits(entry.version.digits, version.digits) <= reach;
 }
 
-/** The higher of two deletes. One without a comparable version leaves nothing to compare a later write with. */
-function laterDelete(known: Deleted | undefined, version: Version | null, clock: Clock): Deleted | undefined {
-  if (version === null || version.kind === 'offset') return known;
-  const isHigher =
-    known?.version.kind !== version.kind || compareDigits(known.version.digits, version.digits) < 0;
-  return { version: isHigher ? version : known.version, untilMs: clock.now() + MEMORY_MS };
-}
-
 function isKept({ storedMs, ttlMs, keepMs = 0 }: LocalEntry, nowMs: number): boolean {
   return storedMs + ttlMs + keepMs > nowMs;
 }
@@ -228,10 +248,6 @@ function isSame(a: Version, b: Version): boolean {
   return a.kind === b.kind && a.digits === b.digits;
 }
 
-function bytesOf({ entry }: Slot, key: string): number {
-  return entry === undefined ? key.length + ENTRY_OVERHEAD_BYTES : costOf(key, entry);
-}
-
-function costOf(key: string, { text }: LocalEntry): number {
+function costOf({ text }: LocalEntry, key: string): number {
   return key.length + ENTRY_OVERHEAD_BYTES + text.length;
 }

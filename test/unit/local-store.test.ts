@@ -19,7 +19,7 @@ describe('the versioned store', () => {
     expect(first).toBeGreaterThanOrEqual(cost);
     stage('job.2', one('k', '2'));
     expect(size().bytes).toBe(first + cost);
-    promote(entryOf('k', '1'), 'job.1');
+    promote([entryOf('k', '1')], 'job.1');
     fill(entryOf('other', '1'));
     discard('k', 'job.2');
     evict('k', null);
@@ -37,7 +37,7 @@ describe('the versioned store', () => {
 
   it('leaves nothing behind when a key is promoted or discarded that it does not hold', () => {
     const { promote, discard, evict, size } = store();
-    promote(entryOf('a', '1'), 'job.1');
+    promote([entryOf('a', '1')], 'job.1');
     discard('a', 'job.1', { version: null });
     evict('a', null);
     expect(size().entries).toBe(0);
