@@ -3,21 +3,19 @@
  * asynchronous calls cannot do (get, compare, set through keyv left the older of two values every time we tried).
  */
 import { LRUCache } from 'lru-cache';
-import { compareEntries, type Versioned } from '../core/entry-order.ts';
+import { compareEntries } from '../core/entry-order.ts';
 import type { Clock, LocalEntry, LocalTier } from '../core/ports.ts';
 import type { Version } from '../core/service.ts';
 import { compareDigits } from '../core/version.ts';
+import { costOf, createStaging, MEMORY_MS, type Staged } from './staged-entries.ts';
 
 export interface VersionedStoreOptions {
   /** Readable entries at most. */
   readonly maxEntries: number;
-  /** Bytes at most, by estimate: see {@link ENTRY_OVERHEAD_BYTES}. Provisional entries count and push readable ones out. */
+  /** Bytes at most, by estimate: see {@link costOf}. Provisional entries count and push readable ones out. */
   readonly maxBytes: number;
   readonly clock: Clock;
 }
-
-/** What one execution has written and Redis has not answered yet, by key. Several executions may hold a key at once. */
-export type Staged = Map<string, LocalEntry>;
 
 export interface VersionedStore {
   /** Adds to what `token` has staged; the map becomes the store's. An entry that is larger than the whole store is not kept. */
@@ -39,15 +37,6 @@ interface Deleted {
   readonly version: Version;
   readonly untilMs: number;
 }
-
-/** What an entry costs beside its text and key: objects, version, origin and lru-cache's own columns. */
-const ENTRY_OVERHEAD_BYTES = 200;
-
-/**
- * How long what an execution staged lives, and how long a delete is remembered, in milliseconds. Longer than any execution
- * waits for Redis; whatever comes later is decided by Redis alone, at the price of one miss.
- */
-const MEMORY_MS = 60_000;
 
 /** Deletes remembered at most; the oldest give way. */
 const MAX_DELETES = 100_000;
@@ -158,79 +147,6 @@ function createDeletes(clock: Clock) {
   };
 }
 
-/** What one execution holds, and its bytes. */
-interface Group {
-  readonly entries: Staged;
-  readonly sinceMs: number;
-  bytes: number;
-}
-
-/** Provisional entries by execution. They are as many as executions hold in hand, and go when those end. */
-function createStaging(maxBytes: number) {
-  const byToken = new Map<string, Group>();
-  let all = 0;
-  let bytes = 0;
-
-  const count = (group: Group, entries: number, more: number): void => {
-    group.bytes += more;
-    all += entries;
-    bytes += more;
-  };
-  const remove = (group: Group, key: string): void => {
-    const entry = group.entries.get(key);
-    if (entry === undefined) return;
-    group.entries.delete(key);
-    count(group, -1, -costOf(entry, key));
-  };
-  const drop = (token: string, group: Group): void => {
-    byToken.delete(token);
-    count(group, -group.entries.size, -group.bytes);
-  };
-
-  return {
-    add(token: string, added: Staged, nowMs: number): void {
-      // Those of executions that never came back.
-      for (const [other, group] of byToken) {
-        if (group.sinceMs > nowMs - MEMORY_MS) break;
-        drop(other, group);
-      }
-      const known = byToken.get(token);
-      const group = known ?? { entries: added, sinceMs: nowMs, bytes: 0 };
-      byToken.set(token, group);
-      for (const [key, entry] of added) {
-        const cost = costOf(entry, key);
-        if (known !== undefined) remove(known, key);
-        if (cost > maxBytes) {
-          added.delete(key);
-          continue;
-        }
-        if (known !== undefined) known.entries.set(key, entry);
-        count(group, 1, cost);
-      }
-    },
-    of: (token: string): Staged | undefined => byToken.get(token)?.entries,
-    take(token: string, keys: Iterable<string>): void {
-      const group = byToken.get(token);
-      if (group === undefined) return;
-      for (const key of keys) remove(group, key);
-      if (group.entries.size === 0) drop(token, group);
-    },
-    /** Drops of every execution what is not newer than `by`. */
-    overtake(key: string, by: Versioned | null): void {
-      for (const group of byToken.values()) {
-        const entry = group.entries.get(key);
-        if (entry !== undefined && (by === null || compareEntries(entry, by) <= 0)) remove(group, key);
-      }
-    },
-    clear(): void {
-      byToken.clear();
-      all = 0;
-      bytes = 0;
-    },
-    size: () => ({ entries: all, bytes }),
-  };
-}
-
 /**
  * Whether the entry's version is below the given one (`reach` -1) or at most as high (`reach` 0). What cannot be
  * compared counts as behind: no version, another kind, and offsets, which mean nothing without their stream.
@@ -246,8 +162,4 @@ function isKept({ storedMs, ttlMs, keepMs = 0 }: LocalEntry, nowMs: number): boo
 
 function isSame(a: Version, b: Version): boolean {
   return a.kind === b.kind && a.digits === b.digits;
-}
-
-function costOf({ text }: LocalEntry, key: string): number {
-  return key.length + ENTRY_OVERHEAD_BYTES + text.length;
 }
