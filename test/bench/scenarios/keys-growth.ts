@@ -20,7 +20,7 @@ export const keysGrowth: Scenario = {
   async prepare(lab) {
     const base = lab.pick({ quick: 100_000, default: 150_000, full: 1_000_000 });
     const many = lab.pick({ quick: 100_000, default: 150_000, full: 1_000_000 });
-    const longer = lab.pick({ quick: 2, default: 3, full: 2 }) * base;
+    const longer = lab.pick({ quick: 2, default: 2, full: 2 }) * base;
     const shapes = [
       { subject: 'few keys', messages: base, keys: 1_000, partitions: 1 },
       { subject: 'more keys', messages: base, keys: many, partitions: 1 },

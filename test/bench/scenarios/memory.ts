@@ -22,7 +22,7 @@ export const memory: Scenario = {
     { subject: 'cachewright', metric: 'rssGrowth', atMost: 1.15 },
   ],
   async prepare(lab) {
-    const messages = lab.pick({ quick: 200_000, default: 400_000, full: 10_000_000 });
+    const messages = lab.pick({ quick: 200_000, default: 300_000, full: 10_000_000 });
     const backlog = await fillBacklog(lab, productLoad(messages, KEYS, 'inTurn'), 1);
     const small = await fillBacklog(lab, productLoad(100_000, KEYS), 1);
     return {

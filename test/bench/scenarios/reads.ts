@@ -141,7 +141,7 @@ async function overHttp(lab: Lab, { url }: BenchRedis): Promise<Sample> {
     const at = await service.ready();
     const pathOf = (request: number): string => `/v1/records/${SERVICE}/${(request * 7) % 1_000}`;
     await loadHttp(at, pathOf, { connections: CONNECTIONS, durationMs: 2_000 });
-    const durationMs = lab.pick({ quick: 3_000, default: 5_000, full: 20_000 });
+    const durationMs = lab.pick({ quick: 3_000, default: 3_000, full: 20_000 });
     const load = await loadHttp(at, pathOf, { connections: CONNECTIONS, durationMs });
     if (load.caches.get('local') !== load.requests)
       throw new Error(`not all were local hits: ${JSON.stringify([...load.caches])}`);
