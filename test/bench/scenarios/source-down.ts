@@ -17,7 +17,7 @@ export const sourceDown: Scenario = {
   metrics: [{ name: 'throughput', unit: 'messages/s', better: 'higher' }],
   bars: [{ subject: 'source down', metric: 'throughput', over: 'source up', atLeast: 0.9 }],
   async prepare(lab) {
-    const messages = lab.pick({ quick: 90_000, default: 120_000, full: 900_000 });
+    const messages = lab.pick({ quick: 90_000, default: 117_000, full: 900_000 });
     const load = mixedLoad(productLoad(messages, KEYS), shopLoad(messages / 9, SHOPS), 10);
     const backlog = await fillBacklog(lab, load, 1);
     const source = await startShops(SHOPS);
