@@ -7,6 +7,7 @@
  *     npm run demo -- --no-kafka     as on a machine without Java: messages go in by HTTP and NDJSON
  */
 import { parseArgs } from 'node:util';
+import { reasonOf } from '../../src/core/errors.ts';
 import { sweepLeftovers } from '../../test/support/servers/leftovers.ts';
 import { createEnding, type Ending } from './ending.ts';
 import { findDeadLetter, playJourneys } from './journeys.ts';
@@ -35,14 +36,13 @@ async function main(): Promise<number> {
   const ending = createEnding();
   const log = createLogLines();
   const shown = show(ending, log).then(
-    (code) => ({ code, staysUp: !flags.once }),
-    (error: unknown) => {
-      sayWhy(error, log);
-      return { code: 1, staysUp: false };
-    },
+    (code) => ({ code, staysUp: !flags.once, why: '' }),
+    (error: unknown) => ({ code: 1, staysUp: false, why: reasonOf(error) }),
   );
-  const signalled = ending.signalled.then((code) => ({ code, staysUp: false }));
-  const { code, staysUp } = await Promise.race([shown, signalled]);
+  const signalled = ending.signalled.then((code) => ({ code, staysUp: false, why: '' }));
+  const { code, staysUp, why } = await Promise.race([shown, signalled]);
+  // After a signal the servers end that the show waits for: no reason to tell.
+  if (why !== '') sayWhy(why, log);
   if (staysUp) await signalled;
   print('\nstopping everything …');
   await ending.closeAll();
@@ -73,8 +73,8 @@ async function show(ending: Ending, log: LogLines): Promise<number> {
   return surprises.length === 0 ? 0 : 1;
 }
 
-function sayWhy(error: unknown, log: LogLines): void {
-  print(`\n${red('The demo cannot go on:')} ${error instanceof Error ? error.message : String(error)}`);
+function sayWhy(why: string, log: LogLines): void {
+  print(`\n${red('The demo cannot go on:')} ${why}`);
   if (log.tail() !== '') print(`\nThe service's last words:\n${indent(log.tail())}`);
 }
 

@@ -11,13 +11,14 @@ export interface Ending {
   readonly signalled: Promise<number>;
   /** Adds something to be closed; what was added last is closed first. */
   closeLater(what: string, close: () => Promise<void>): void;
-  /** Closes everything. What cannot be closed in order goes with the process. */
+  /** Closes everything, and ends what was still starting. */
   closeAll(): Promise<void>;
 }
 
 export function createEnding(): Ending {
   const closers: { what: string; close: () => Promise<void> }[] = [];
   const signalled = firstSignal();
+  closers.push({ what: 'what was still starting', close: () => leftovers().endChildren() });
   return {
     signalled,
     closeLater: (what, close) => void closers.push({ what, close }),

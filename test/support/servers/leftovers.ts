@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /**
  * Everything that must be gone when this process is gone: servers, directories, lock files.
@@ -10,8 +11,11 @@ import { join } from 'node:path';
 export interface Leftovers {
   holdChild(pid: number, lastSignal: 'SIGKILL' | 'SIGQUIT'): () => void;
   holdPath(path: string): () => void;
+  /** Ends the servers that are still held, and waits until they are gone: a process killed with -9 takes a moment to go. */
+  endChildren(): Promise<void>;
 }
 
+const GONE_MS = 10_000;
 const PREFIX = 'cachewright-test-';
 const RUN_DIR = 'CACHEWRIGHT_TEST_DIR';
 const REGISTER = Symbol.for('cachewright.test.leftovers');
@@ -75,7 +79,7 @@ function createRegister(): Leftovers {
   const children = new Map<number, NodeJS.Signals>();
   const paths = new Set<string>();
 
-  const cleanUp = (): void => {
+  const signalChildren = (): void => {
     for (const [pid, signal] of children) {
       try {
         process.kill(pid, 'SIGCONT');
@@ -84,6 +88,9 @@ function createRegister(): Leftovers {
         // already gone
       }
     }
+  };
+  const cleanUp = (): void => {
+    signalChildren();
     children.clear();
     for (const path of paths) remove(path);
     paths.clear();
@@ -105,6 +112,12 @@ function createRegister(): Leftovers {
     holdChild(pid, lastSignal) {
       children.set(pid, lastSignal);
       return () => void children.delete(pid);
+    },
+    async endChildren() {
+      signalChildren();
+      for (const sinceMs = performance.now(); children.size > 0; await delay(10))
+        if (performance.now() - sinceMs > GONE_MS)
+          throw new Error(`still there: ${[...children.keys()].join(', ')}`);
     },
     holdPath(path) {
       paths.add(path);
