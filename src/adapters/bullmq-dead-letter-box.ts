@@ -2,8 +2,8 @@ import { Queue } from 'bullmq';
 import type { Redriving } from '../core/dead-letter.ts';
 import { fail } from '../core/errors.ts';
 import type { Clock, DeadLetter, DeadLetterBox, Log, StoredLetter } from '../core/ports.ts';
-import { type QueueKeys, queueKeys } from './bullmq-keys.ts';
 import { DEAD_LETTER_QUEUE, keepAway, removeLetters } from './bullmq-dead-letters.ts';
+import { type QueueKeys, queueKeys } from './bullmq-keys.ts';
 import { type RedisClient, redisReason } from './redis-connection.ts';
 
 /** Our field in a letter's job: who redrives it. */

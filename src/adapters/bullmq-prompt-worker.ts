@@ -1,4 +1,5 @@
 import { type Job, Worker } from 'bullmq';
+import { within } from '../core/within.ts';
 
 /** An execution that has run for so long is not waited for; milliseconds. */
 const QUICK_MS = 5;
@@ -67,12 +68,6 @@ export class PromptWorker extends Worker {
     if (this.#newest === undefined) return;
     const { ended, sinceMs } = this.#newest;
     const leftMs = QUICK_MS - (performance.now() - sinceMs);
-    if (leftMs <= 0) return;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, leftMs);
-    });
-    await Promise.race([ended, late]).catch(() => undefined);
-    clearTimeout(timer);
+    if (leftMs > 0) await within(ended, leftMs).catch(() => undefined);
   }
 }

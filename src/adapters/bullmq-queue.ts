@@ -2,6 +2,7 @@ import { Queue } from 'bullmq';
 import { fail } from '../core/errors.ts';
 import { packChunk } from '../core/packed-chunk.ts';
 import type { ChunkQueue, Log, QueueDepth } from '../core/ports.ts';
+import { queueKeys } from './bullmq-keys.ts';
 import { isUsable, type RedisClient, redisReason } from './redis-connection.ts';
 
 export interface ChunkQueueOptions {
@@ -28,7 +29,7 @@ export interface ChunkQueueOptions {
 const ATTEMPTS_CEILING = 1_000_000;
 
 /**
- * Jobs and a sample of their size, in one round trip. KEYS wait, paused, active, delayed, prioritized · ARGV the prefix of
+ * Jobs and a sample of their size, in one round trip. KEYS the lists and sets of `queueKeys`; failed jobs do not count · ARGV the prefix of
  * job keys · returns jobs, sampled jobs, bytes of the sampled jobs' data. The sample is taken at both ends of the
  * waiting list and at the head of the delayed set, since what waits long is smaller than what just came.
  */
@@ -82,9 +83,7 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
       throw error;
     }
   };
-  const keys = ['wait', 'paused', 'active', 'delayed', 'prioritized'].map(
-    (type) => `${prefix}:${name}:${type}`,
-  );
+  const { unfinished, job } = queueKeys(prefix, name);
 
   return {
     async enqueue(chunks, sent) {
@@ -114,7 +113,7 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
       }
     },
     async depth(): Promise<QueueDepth> {
-      const reply = await redis.eval(DEPTH, keys.length, ...keys, `${prefix}:${name}:`);
+      const reply = await redis.eval(DEPTH, unfinished.length, ...unfinished, job(''));
       const [jobs = 0, sampled = 0, bytes = 0] = Array.isArray(reply) ? reply.map(Number) : [];
       return { jobs, bytes: sampled === 0 ? 0 : Math.round((bytes / sampled) * jobs) };
     },
@@ -127,9 +126,9 @@ export function createChunkQueue(options: ChunkQueueOptions): ChunkQueue {
 
 /** One by itself without a pipeline: ioredis gives each pipeline a method for every script, which costs more than the job. */
 async function addTo(queue: Queue, jobs: Parameters<Queue['addBulk']>[0]): Promise<void> {
-  const [first, ...others] = jobs;
-  if (first !== undefined && others.length === 0) await queue.add(first.name, first.data, first.opts);
-  else await queue.addBulk([...jobs]);
+  const [first] = jobs;
+  if (first !== undefined && jobs.length === 1) await queue.add(first.name, first.data, first.opts);
+  else await queue.addBulk(jobs);
 }
 
 async function within<T>(work: Promise<T>, ms: number): Promise<T> {

@@ -3,6 +3,7 @@ import type { Cluster, Redis } from 'ioredis';
 import { type EmptyChunk, PLAIN_FORMAT } from '../core/chunk.ts';
 import { asError, fail, reasonOf } from '../core/errors.ts';
 import { packChunk, unpackChunk } from '../core/packed-chunk.ts';
+import { within } from '../core/within.ts';
 import type {
   ChunkWorker,
   Clock,
@@ -227,19 +228,6 @@ function waitOf(error: Error | undefined, clock: Clock): number {
   return error instanceof RetryLater
     ? Math.max(1, Math.ceil(error.dueMs - clock.now()))
     : UNFORESEEN_RETRY_MS;
-}
-
-/** Whether a promise settles within `ms`. */
-async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
-  });
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import { backoffMs, type BackoffRule } from '../core/backoff.ts';
 import { type CachewrightError, fail } from '../core/errors.ts';
 import type { Clock, Log } from '../core/ports.ts';
+import { within } from '../core/within.ts';
 import { describeBrokers, type KafkaConnectionOptions, kafkaFault } from './kafka-connection.ts';
 
 export interface KafkaConsumerOptions extends KafkaConnectionOptions {
@@ -183,10 +184,8 @@ function faultOf(options: KafkaConsumerOptions, error: unknown): CachewrightErro
 }
 
 async function leave(consumer: Consumer): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, LEAVE_MS);
-  });
-  await Promise.race([consumer.disconnect().catch(() => undefined), late]);
-  clearTimeout(timer);
+  await within(
+    consumer.disconnect().catch(() => undefined),
+    LEAVE_MS,
+  );
 }

@@ -3,9 +3,9 @@
  * ones. No serialisation (keyv hands back the same object), so entries are frozen at the boundary.
  */
 import { Keyv } from 'keyv';
+import type { Clock, LocalEntry, LocalTier } from '../core/ports.ts';
 import { createVersionedStore, type VersionedStoreOptions } from './lru-versioned-store.ts';
 import type { Staged } from './staged-entries.ts';
-import type { Clock, LocalEntry, LocalTier } from '../core/ports.ts';
 
 export type LocalTierOptions = VersionedStoreOptions;
 

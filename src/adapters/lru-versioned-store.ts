@@ -69,22 +69,20 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
     },
     staged: (token) => provisional.of(token),
     promote(entries, token) {
-      const owned = provisional.of(token);
-      for (const entry of entries) {
-        const { key } = entry;
-        const [held, own] = [readable.peek(key), owned?.get(key)];
-        // Redis has it and this tier has not: nothing else would keep an older write out that is answered later.
-        if (own === undefined) provisional.overtake(key, entry);
-        if (own !== undefined && isSame(own.version, entry.version)) put(key, newest(held, own));
-        else if (held !== undefined && compareEntries(held, entry) < 0) readable.delete(key);
-      }
-      provisional.take(
-        token,
-        entries.map(({ key }) => key),
-      );
+      provisional.taking(token, (take) => {
+        for (const entry of entries) {
+          const { key } = entry;
+          const own = take(key);
+          const held = readable.peek(key);
+          // Redis has it and this tier has not: nothing else would keep an older write out that is answered later.
+          if (own === undefined) provisional.overtake(key, entry);
+          if (own !== undefined && isSame(own.version, entry.version)) put(key, newest(held, own));
+          else if (held !== undefined && compareEntries(held, entry) < 0) readable.delete(key);
+        }
+      });
     },
     discard(key, token, by) {
-      provisional.take(token, [key]);
+      provisional.taking(token, (take) => take(key));
       const held = readable.peek(key);
       if (by === undefined || held === undefined || !isBehind(held, by.version, -1)) return;
       // It was served: an older write that is answered later must not take its place.

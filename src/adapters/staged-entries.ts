@@ -1,6 +1,6 @@
 /** Provisional entries of the local tier, by the execution that wrote them. */
 import { compareEntries, type Versioned } from '../core/entry-order.ts';
-import { fnv1a } from '../core/fnv.ts';
+import { slotOf } from '../core/fnv.ts';
 import type { LocalEntry } from '../core/ports.ts';
 
 /** What one execution has written and Redis has not answered yet, by key. Several executions may hold a key at once. */
@@ -40,11 +40,12 @@ export function createStaging(maxBytes: number) {
     all += by;
     bytes += by * cost;
   };
-  const remove = (group: Group, key: string): void => {
+  const remove = (group: Group, key: string): LocalEntry | undefined => {
     const entry = group.entries.get(key);
-    if (entry === undefined) return;
+    if (entry === undefined) return undefined;
     group.entries.delete(key);
     count(group, key, -1, costOf(entry, key));
+    return entry;
   };
   const drop = (token: string, group: Group): void => {
     byToken.delete(token);
@@ -73,11 +74,11 @@ export function createStaging(maxBytes: number) {
       }
     },
     of: (token: string): Staged | undefined => byToken.get(token)?.entries,
-    take(token: string, keys: Iterable<string>): void {
+    /** Calls `use` with a function that takes an entry out; undefined when the execution does not hold one. */
+    taking(token: string, use: (take: (key: string) => LocalEntry | undefined) => void): void {
       const group = byToken.get(token);
-      if (group === undefined) return;
-      for (const key of keys) remove(group, key);
-      if (group.entries.size === 0) drop(token, group);
+      use((key) => (group === undefined ? undefined : remove(group, key)));
+      if (group?.entries.size === 0) drop(token, group);
     },
     /** Drops of every execution what is not newer than `by`. */
     overtake(key: string, by: Versioned | null): void {
@@ -104,16 +105,12 @@ const PLACES = 1 << 16;
 /** Tells of most keys that nobody holds them: how many keys are held by hash. */
 function createSieve() {
   const held = new Uint32Array(PLACES);
-  const placeOf = (key: string): number => {
-    const hash = fnv1a(key);
-    return (hash ^ (hash >>> 16)) & (PLACES - 1);
-  };
   return {
     count(key: string, by: 1 | -1): void {
-      const place = placeOf(key);
+      const place = slotOf(key, PLACES);
       held[place] = (held[place] ?? 0) + by;
     },
-    mayHold: (key: string): boolean => held[placeOf(key)] !== 0,
+    mayHold: (key: string): boolean => held[slotOf(key, PLACES)] !== 0,
     clear: () => held.fill(0),
   };
 }

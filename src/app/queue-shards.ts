@@ -1,5 +1,5 @@
-import { type QueueKeys, queueKeys } from '../adapters/bullmq-keys.ts';
 import { createDeadLetterBox } from '../adapters/bullmq-dead-letter-box.ts';
+import { type QueueKeys, queueKeys } from '../adapters/bullmq-keys.ts';
 import { createChunkQueue } from '../adapters/bullmq-queue.ts';
 import type { RedisClient } from '../adapters/redis-connection.ts';
 import { createRedisMarks } from '../adapters/redis-mark.ts';

@@ -1,5 +1,6 @@
 import { type App, createApp } from '../app/app.ts';
 import { asError } from '../core/errors.ts';
+import { within } from '../core/within.ts';
 import type { GlobalOptions, Run } from './command.ts';
 import { EXIT, print, say } from './output.ts';
 import { loadSettings, type SettingFlags } from './settings.ts';
@@ -20,16 +21,18 @@ export const startCommand: Run<SettingFlags> = async (options) => {
   const app = createApp(config);
   const started = app.start();
   started.catch(() => undefined);
+  /** Its failure counts as an end. */
+  const close = (graceMs?: number): Promise<void> => app.close(graceMs).catch(() => undefined);
   try {
     const early = await Promise.race([started, stopped]);
     if (early === undefined) announce(app, options);
   } catch (thrown) {
-    await within(app.close(0), CLOSING_MS);
+    await within(close(0), CLOSING_MS);
     throw asError(thrown);
   }
   const signal = await stopped;
   say(`${signal}: draining; a second signal ends at once`, options.quiet);
-  const isDrained = await within(app.close(), config.worker.shutdownGraceMs + CLOSING_MS);
+  const isDrained = await within(close(), config.worker.shutdownGraceMs + CLOSING_MS);
   if (!isDrained) process.exit(codes[signal]);
   say('drained', options.quiet);
   return EXIT.ok;
@@ -62,15 +65,4 @@ function announce(app: App, options: GlobalOptions): void {
     say(`  records ${url}/v1/records/${encodeURIComponent(service)}/{id}`, options.quiet);
     say(`  trail   ${url}/v1/trail?service=${encodeURIComponent(service)}&id={id}`, options.quiet);
   }
-}
-
-/** True when it ended in time; its failure counts as an end. */
-async function within(work: Promise<void>, ms: number): Promise<boolean> {
-  const { promise: late, resolve } = Promise.withResolvers<false>();
-  const timer = setTimeout(resolve, ms, false);
-  const done = work.then(
-    () => true,
-    () => true,
-  );
-  return Promise.race([done, late]).finally(() => clearTimeout(timer));
 }

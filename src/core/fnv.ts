@@ -4,3 +4,9 @@ export function fnv1a(text: string): number {
   for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
   return hash;
 }
+
+/** One of so many slots, a power of two and 65,536 at most. */
+export function slotOf(text: string, slots: number): number {
+  const hash = fnv1a(text);
+  return (hash ^ (hash >>> 16)) & (slots - 1);
+}

@@ -1,4 +1,4 @@
-import { fnv1a } from '../core/fnv.ts';
+import { slotOf } from '../core/fnv.ts';
 
 /** Room for so many keys to change without one voiding another's fills by chance; 256 KiB. A power of two. */
 const SLOTS = 65_536;
@@ -19,18 +19,13 @@ export function createGenerations(): Generations {
   const counters = new Uint32Array(SLOTS);
   let all = 0;
   return {
-    of: (key) => all * 2 ** 32 + (counters[slotOf(key)] ?? 0),
+    of: (key) => all * 2 ** 32 + (counters[slotOf(key, SLOTS)] ?? 0),
     bump(key) {
-      const slot = slotOf(key);
+      const slot = slotOf(key, SLOTS);
       counters[slot] = (counters[slot] ?? 0) + 1;
     },
     bumpAll() {
       all += 1;
     },
   };
-}
-
-function slotOf(key: string): number {
-  const hash = fnv1a(key);
-  return (hash ^ (hash >>> 16)) & (SLOTS - 1);
 }

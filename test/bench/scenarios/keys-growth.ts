@@ -19,11 +19,10 @@ export const keysGrowth: Scenario = {
   })),
   async prepare(lab) {
     const base = lab.pick({ quick: 100_000, default: 150_000, full: 1_000_000 });
-    const many = lab.pick({ quick: 100_000, default: 150_000, full: 1_000_000 });
-    const longer = lab.pick({ quick: 2, default: 2, full: 2 }) * base;
+    const longer = 2 * base;
     const shapes = [
       { subject: 'few keys', messages: base, keys: 1_000, partitions: 1 },
-      { subject: 'more keys', messages: base, keys: many, partitions: 1 },
+      { subject: 'more keys', messages: base, keys: base, partitions: 1 },
       { subject: 'more messages', messages: longer, keys: 1_000, partitions: 1 },
       { subject: '3 partitions', messages: base, keys: 1_000, partitions: 3 },
     ];
@@ -32,12 +31,12 @@ export const keysGrowth: Scenario = {
       const backlog = await fillBacklog(lab, productLoad(messages, keys, 'inTurn'), partitions);
       const inspect = async (_: unknown, redis: BenchRedis): Promise<Record<string, number>> =>
         // With few keys the queue's own few megabytes would be all there is to see.
-        keys < many ? {} : { redisPerKey: (await usedBytes(redis)) / keys };
+        keys < base ? {} : { redisPerKey: (await usedBytes(redis)) / keys };
       trials.push({ subject, run: () => drain(lab, backlog, product(), { inspect }) });
     }
     const count = (value: number): string => value.toLocaleString('en');
     return {
-      title: `1,000 → ${count(many)} keys, ${count(base)} → ${count(longer)} messages, 1 → 3 partitions`,
+      title: `1,000 → ${count(base)} keys, ${count(base)} → ${count(longer)} messages, 1 → 3 partitions`,
       trials,
     };
   },

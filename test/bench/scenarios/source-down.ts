@@ -17,8 +17,9 @@ export const sourceDown: Scenario = {
   metrics: [{ name: 'throughput', unit: 'messages/s', better: 'higher' }],
   bars: [{ subject: 'source down', metric: 'throughput', over: 'source up', atLeast: 0.9 }],
   async prepare(lab) {
-    const messages = lab.pick({ quick: 90_000, default: 117_000, full: 900_000 });
-    const load = mixedLoad(productLoad(messages, KEYS), shopLoad(messages / 9, SHOPS), 10);
+    const shops = lab.pick({ quick: 10_000, default: 13_000, full: 100_000 });
+    const messages = 9 * shops;
+    const load = mixedLoad(productLoad(messages, KEYS), shopLoad(shops, SHOPS), 10);
     const backlog = await fillBacklog(lab, load, 1);
     const source = await startShops(SHOPS);
     const newest = load.newest();

@@ -172,10 +172,8 @@ export class JobServer {
   }
 
   close(id: string, token: string, closing: JobClosing): 'closed' | 'repeated' | 'lost' {
-    const job = this.#state.jobs.get(id);
-    if (job === undefined || !this.#isLocked(job, token)) return 'lost';
-    // A worker uses a token for one execution after the other.
-    if (job.attemptsStarted !== closing.execution) return 'lost';
+    const job = this.#heldBy(id, token, closing.execution);
+    if (job === undefined) return 'lost';
     if (job.closed === closing.execution) return 'repeated';
     job.data = closing.data;
     job.closed = closing.execution;
@@ -191,8 +189,8 @@ export class JobServer {
   }
 
   note({ job: id, token, execution, field, value }: Parameters<ClosingScript['note']>[0]): void {
-    const job = this.#state.jobs.get(id);
-    if (job === undefined || !this.#isLocked(job, token) || job.attemptsStarted !== execution) return;
+    const job = this.#heldBy(id, token, execution);
+    if (job === undefined) return;
     if (field === 'begun') job.begun += 1;
     else job[field] = value;
   }
@@ -277,6 +275,14 @@ export class JobServer {
 
   #isLocked(job: Job, token: string): boolean {
     return this.#lockOf(job) === token;
+  }
+
+  /** By the execution too: a worker uses a token for one after the other. */
+  #heldBy(id: string, token: string, execution: number): Job | undefined {
+    const job = this.#state.jobs.get(id);
+    return job !== undefined && this.#isLocked(job, token) && job.attemptsStarted === execution
+      ? job
+      : undefined;
   }
 
   #locked(id: string, token: string): Job {
