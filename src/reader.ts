@@ -124,7 +124,6 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
     redisTier,
     generations,
     ruleOf: compileFollowRules(config.services, services),
-    writer: instance,
     blindMs: local.blindMs,
     clock,
     logger: silentLog,

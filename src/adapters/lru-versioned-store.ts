@@ -74,8 +74,8 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
           const { key } = entry;
           const own = take(key);
           const held = readable.peek(key);
-          // Redis has it and this tier has not: nothing else would keep an older write out that is answered later.
-          if (own === undefined) provisional.overtake(key, entry);
+          // Nothing else keeps out an older write that is answered later, when this entry has left the tier by then.
+          provisional.overtake(key, entry);
           if (own !== undefined && isSame(own.version, entry.version)) put(key, newest(held, own));
           else if (held !== undefined && compareEntries(held, entry) < 0) readable.delete(key);
         }
@@ -93,7 +93,8 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
     evict(key, version) {
       const held = readable.peek(key);
       if (held !== undefined && isBehind(held, version, 0)) readable.delete(key);
-      deletes.add(key, version);
+      if (version === null || version.kind === 'offset') provisional.overtake(key, null);
+      else deletes.add(key, version);
     },
     fill: (entry) => put(entry.key, newest(readable.peek(entry.key), entry)),
     readable(key, nowMs) {
@@ -122,9 +123,7 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
 function createDeletes(clock: Clock) {
   const byKey = new Map<string, Deleted>();
   return {
-    /** One without a comparable version leaves nothing to compare a later write with. */
-    add(key: string, version: Version | null): void {
-      if (version === null || version.kind === 'offset') return;
+    add(key: string, version: Version): void {
       const nowMs = clock.now();
       for (const [oldest, { untilMs }] of byKey) {
         if (untilMs > nowMs && byKey.size < MAX_DELETES) break;

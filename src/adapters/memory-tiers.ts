@@ -69,11 +69,11 @@ export function createMemoryRedisTier({
   return {
     cells,
     fences: async (keys) => keys.map((key) => cellAt(fenceKeyOf(key))?.text ?? null),
-    async write(writes) {
+    async write(writes, as) {
       const results = writes.map(writeOne);
       if (log !== undefined && results.some(isChange)) {
         log.stream.append(
-          log.by,
+          as === undefined ? log.by : { ...log.by, writer: as },
           writes.map(({ key }) => key),
           writes.map(fenceAfter),
         );

@@ -15,7 +15,7 @@ export const COUNTER_KEY = '{cachewright}:invalidations:counter';
 
 /** Where a writer announces. */
 export interface LogWriter {
-  /** Its instance: it recognises its own entries by this. '' is nobody's. */
+  /** The name of what it announces. '' is nobody's. */
   readonly writer: string;
   /** About so many keys are kept in the log. */
   readonly maxKeys: number;

@@ -29,12 +29,14 @@ export function createRedisTier({
   readonly log: LogWriter | undefined;
 }): RedisTier {
   const isCluster = redis instanceof Cluster;
-  const logInScript = isCluster ? undefined : log;
 
-  async function writeGroup(writes: readonly TierWrite[]): Promise<TierResult[]> {
-    const args = argumentsOf(writes, logInScript);
+  async function writeGroup(
+    writes: readonly TierWrite[],
+    announced: LogWriter | undefined,
+  ): Promise<TierResult[]> {
+    const args = argumentsOf(writes, announced);
     try {
-      return resultsOf(await decide(redis, keysOf(writes.length, logInScript), args), writes);
+      return resultsOf(await decide(redis, keysOf(writes.length, announced), args), writes);
     } catch (thrown) {
       const failed = unavailable(thrown);
       return writes.map(() => failed);
@@ -43,7 +45,7 @@ export function createRedisTier({
 
   /** A write that could not be announced has failed: repeated, it is the same, and announced then. */
   async function writeAndTell(writes: readonly TierWrite[], to: LogWriter): Promise<TierResult[]> {
-    const results = await inGroups(writes, groupSizeOf(redis), writeGroup);
+    const results = await inGroups(writes, groupSizeOf(redis), (group) => writeGroup(group, undefined));
     const changed = writes.filter((_, index) => isChange(results[index]));
     if (changed.length === 0) return results;
     try {
@@ -62,10 +64,12 @@ export function createRedisTier({
 
   return {
     ...createRedisTierView(redis),
-    write: (writes) =>
-      isCluster && log !== undefined
-        ? writeAndTell(writes, log)
-        : inGroups(writes, groupSizeOf(redis), writeGroup),
+    write(writes, as) {
+      const to = log === undefined || as === undefined ? log : { ...log, writer: as };
+      return isCluster && to !== undefined
+        ? writeAndTell(writes, to)
+        : inGroups(writes, groupSizeOf(redis), (group) => writeGroup(group, to));
+    },
     async fillUnversioned(key, text, ttlMs) {
       const lifeMs = String(Math.max(1, Math.round(ttlMs)));
       const done = redis.eval(UNVERSIONED_SCRIPT, 2, key, fenceKeyOf(key), text, lifeMs);

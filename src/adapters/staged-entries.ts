@@ -23,6 +23,8 @@ export function costOf({ text }: LocalEntry, key: string): number {
 /** What one execution holds, and its bytes. */
 interface Group {
   readonly entries: Staged;
+  /** Keys whose entries were overtaken: they can be read back, and become readable no more. */
+  readonly overtaken: Set<string>;
   readonly sinceMs: number;
   bytes: number;
 }
@@ -60,11 +62,12 @@ export function createStaging(maxBytes: number) {
         drop(other, group);
       }
       const known = byToken.get(token);
-      const group = known ?? { entries: added, sinceMs: nowMs, bytes: 0 };
+      const group = known ?? { entries: added, overtaken: new Set(), sinceMs: nowMs, bytes: 0 };
       byToken.set(token, group);
       for (const [key, entry] of added) {
         const cost = costOf(entry, key);
         if (known !== undefined) remove(known, key);
+        group.overtaken.delete(key);
         if (cost > maxBytes) {
           added.delete(key);
           continue;
@@ -74,19 +77,22 @@ export function createStaging(maxBytes: number) {
       }
     },
     of: (token: string): Staged | undefined => byToken.get(token)?.entries,
-    /** Calls `use` with a function that takes an entry out; undefined when the execution does not hold one. */
+    /** Calls `use` with a function that takes an entry out; undefined when the execution holds none, or it was overtaken. */
     taking(token: string, use: (take: (key: string) => LocalEntry | undefined) => void): void {
       const group = byToken.get(token);
-      use((key) => (group === undefined ? undefined : remove(group, key)));
+      use((key) => {
+        const entry = group === undefined ? undefined : remove(group, key);
+        return group?.overtaken.has(key) === true ? undefined : entry;
+      });
       if (group?.entries.size === 0) drop(token, group);
     },
-    /** Drops of every execution what is not newer than `by`. */
+    /** What any execution holds that is not newer than `by` must not become readable any more. */
     overtake(key: string, by: Versioned | null): void {
       // Asked for every key that another instance writes, and hardly ever there: a look into each group costs ten times this.
       if (!sieve.mayHold(key)) return;
       for (const group of byToken.values()) {
         const entry = group.entries.get(key);
-        if (entry !== undefined && (by === null || compareEntries(entry, by) <= 0)) remove(group, key);
+        if (entry !== undefined && (by === null || compareEntries(entry, by) <= 0)) group.overtaken.add(key);
       }
     },
     clear(): void {

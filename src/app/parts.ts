@@ -25,6 +25,7 @@ import { createParse, type Parse } from '../pipeline/parse.ts';
 import { createCoherentLocalTier } from '../read/coherent-local-tier.ts';
 import { createFollower } from '../read/coherence.ts';
 import { createGenerations } from '../read/generations.ts';
+import { createOwnWrites } from '../read/own-writes.ts';
 import { createReader } from '../read/reader.ts';
 import { openConnections } from './connections.ts';
 import { openDeadLetterOffice } from './dead-letter-office.ts';
@@ -87,6 +88,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
   );
   const logWriter = { writer: instance, maxKeys: config.redis.cache.logKeys };
   const redisTier = wrap(createRedisTier({ redis: connections.cache, log: logWriter }), wraps.redisTier);
+  const ownWrites = createOwnWrites(instance);
   const invalidations = createRedisInvalidationLog(connections.follower, logWriter);
   const shards = openQueueShards({
     config,
@@ -136,7 +138,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     redisTier,
     generations,
     ruleOf: compileFollowRules(config.services, services),
-    writer: instance,
+    ownWrites,
     blindMs: config.local.blindMs,
     clock,
     logger: log,
@@ -168,6 +170,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     connections,
     localTier,
     redisTier,
+    ownWrites,
     coherence,
     queue,
     limits,

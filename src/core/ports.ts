@@ -419,23 +419,27 @@ export interface LocalEntry {
 export interface LocalTier {
   /** Writes provisional entries that belong to `token` (an execution). */
   stage(entries: readonly LocalEntry[], token: string): Promise<void>;
-  /** Reads provisional entries back, in order of the keys; undefined where there is none of this token. */
+  /** Reads provisional entries back, in order of the keys, overtaken ones too; undefined where there is none of this token. */
   staged(keys: readonly string[], token: string): Promise<(LocalEntry | undefined)[]>;
   /**
-   * After Redis took the write: the provisional entry becomes readable if it still belongs to `token`, has that version
-   * and is not older than the readable one. If it no longer belongs, an older readable entry is dropped.
+   * After Redis took the write: the provisional entry becomes readable if it still belongs to `token`, has that version,
+   * was not overtaken and is not older than the readable one; else an older readable entry is dropped. It overtakes what
+   * other executions hold.
    */
   promote(entries: readonly LocalEntry[], token: string): void;
   /** Drops the provisional entry of `token`; with `readable` also the readable one if it is older than `version` (or always, without version). */
   discard(key: string, token: string, readable?: { readonly version: Version | null }): void;
   /**
-   * Another instance wrote the key, or it was read from Redis: what executions of this one hold provisionally of it, and is
-   * not newer, will not become readable when Redis answers them late, since nothing would correct it any more.
+   * Somebody wrote the key, or it was read from Redis: what executions of this instance hold provisionally of it, and is not
+   * newer, will not become readable when Redis answers them late, since nothing would correct it any more.
    *
    * @param by the version and message of what was written or read; null: a delete that has none, behind which nothing can be told apart
    */
   overtake(key: string, by: { readonly version: Version; readonly origin: Origin } | null): void;
-  /** A delete: drops the readable entry unless it is newer than the version (always dropped without one). */
+  /**
+   * A delete: drops the readable entry unless it is newer than the version (always dropped without one), and overtakes what
+   * executions hold.
+   */
   evict(key: string, version: Version | null): void;
   get(key: string): Promise<LocalEntry | undefined>;
   getMany(keys: readonly string[]): Promise<(LocalEntry | undefined)[]>;
@@ -491,8 +495,12 @@ export interface StoredRecord {
 export interface RedisTier {
   /** Fences as they stand, null where there is none; one round trip. */
   fences(keys: readonly string[]): Promise<(string | null)[]>;
-  /** One decision per write, in order (keys are distinct); one script call on a single Redis. */
-  write(writes: readonly TierWrite[]): Promise<TierResult[]>;
+  /**
+   * One decision per write, in order (keys are distinct); one script call on a single Redis.
+   *
+   * @param as the name under which the writes are announced in the invalidation log; left out: the tier's
+   */
+  write(writes: readonly TierWrite[], as?: string): Promise<TierResult[]>;
   read(keys: readonly string[]): Promise<(StoredRecord | null)[]>;
   /**
    * Puts a record whose version nobody knows where neither value nor fence is; false: one of them is there. It lives
@@ -554,9 +562,9 @@ export interface LogPosition {
 export interface LogEntry extends LogPosition {
   /** Where the log stood before it: anything else than the position of the last entry read means that some were missed. */
   readonly after: number;
-  /** The instance that wrote it. */
+  /** Whose write it was, as it was announced. */
   readonly writer: string;
-  /** Taken apart only when asked for: an instance's own entries are not. @throws `E_FORMAT_NEWER` */
+  /** Taken apart only when asked for: most of an instance's own entries are not. @throws `E_FORMAT_NEWER` */
   changes(): readonly Invalidation[];
 }
 

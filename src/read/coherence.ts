@@ -19,6 +19,7 @@ import type {
 import { createFills } from './fills.ts';
 import type { Generations } from './generations.ts';
 import type { EntryLife } from './local-entry.ts';
+import { createOwnEntries, type OwnWriteStates } from './own-writes.ts';
 import { createRefresher } from './refresher.ts';
 
 /** What an instance does about a change of a key that it holds. */
@@ -40,8 +41,8 @@ export interface FollowerOptions {
   readonly generations: Generations;
   /** The rule of the service a key belongs to; undefined: of none that this instance knows. */
   readonly ruleOf: (key: string) => FollowRule | undefined;
-  /** This instance, as its writes announce it. */
-  readonly writer: string;
+  /** The writes of this instance's pipeline, which puts them into the local tier by itself; left out: it has none. */
+  readonly ownWrites?: OwnWriteStates;
   /** Silence after which the local tier is not trusted any more, milliseconds. */
   readonly blindMs: number;
   readonly clock: Clock;
@@ -75,6 +76,7 @@ class LogFollower implements Follower {
   readonly fill: Coherence['fill'];
   readonly #options: FollowerOptions;
   readonly #refresher;
+  readonly #own;
   readonly #stop = new AbortController();
   readonly #started = Promise.withResolvers<void>();
   readonly #resyncs = { start: 0, reconnect: 0, server: 0, gap: 0, counter: 0, format: 0 };
@@ -92,6 +94,7 @@ class LogFollower implements Follower {
     this.#options = options;
     const fills = createFills(options.localTier, options.generations);
     ({ generationOf: this.generationOf, isCurrent: this.isCurrent, fill: this.fill } = fills);
+    this.#own = createOwnEntries(options.ownWrites, options.clock);
     this.#refresher = createRefresher({
       ...options,
       fills,
@@ -162,6 +165,7 @@ class LogFollower implements Follower {
     const end = await log.end();
     const actual = reason === 'reconnect' && end.servers !== this.#at.servers ? 'server' : reason;
     this.#refresher.clear();
+    this.#own.clear();
     localTier.clear();
     this.#at = end;
     this.#resyncs[actual] += 1;
@@ -184,10 +188,14 @@ class LogFollower implements Follower {
   }
 
   #take(entries: readonly LogEntry[]): ResyncReason | undefined {
+    for (const entry of this.#own.overdue()) {
+      const problem = this.#apply(entry);
+      if (problem !== undefined) return problem;
+    }
     for (const entry of entries) {
       if (this.#at.epoch !== '' && entry.epoch !== this.#at.epoch) return 'counter';
       if (entry.after !== this.#at.sequence) return 'gap';
-      const problem = entry.writer === this.#options.writer ? this.#passOver() : this.#apply(entry);
+      const problem = this.#own.takes(entry) ? this.#passOver() : this.#apply(entry);
       if (problem !== undefined) return problem;
       this.#at = { ...this.#at, epoch: entry.epoch, sequence: entry.sequence };
     }
@@ -213,7 +221,6 @@ class LogFollower implements Follower {
     return undefined;
   }
 
-  /** This instance's own write: its local tier has it, or dropped what it had. */
   #passOver(): undefined {
     this.#ownEntries += 1;
   }

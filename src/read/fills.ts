@@ -15,15 +15,17 @@ export function createFills(
       const { key } = entry;
       // An older write of this instance that Redis answers only now must not become readable behind what has been read.
       localTier.overtake(key, entry);
-      if (!isCurrent(key, generation)) {
+      const isFirst = isCurrent(key, generation);
+      // Other reads under way may have found something older, and whoever asked for this one is told it, kept or not.
+      generations.bump(key);
+      const own = generations.of(key);
+      if (!isFirst) {
         // Something changed, perhaps by an older write of this instance that was answered late: what is read stays right.
         const held = localTier.peek(key);
         if (held === undefined || compareEntries(held, entry) >= 0) return false;
-        await localTier.fill(entry);
-        return true;
       }
       await localTier.fill(entry);
-      if (isCurrent(key, generation)) return true;
+      if (isCurrent(key, own)) return true;
       // It changed while the entry was on its way into the tier. Should a newer one be there by now, that costs a miss.
       localTier.discard(key, '', { version: null });
       return false;

@@ -17,7 +17,7 @@ export interface Refresher {
 export function createRefresher(options: {
   readonly localTier: LocalTier;
   readonly redisTier: RedisTier;
-  readonly fills: Pick<Coherence, 'generationOf' | 'isCurrent' | 'fill'>;
+  readonly fills: Pick<Coherence, 'generationOf' | 'fill'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly onRefreshed: () => void;
@@ -45,9 +45,8 @@ export function createRefresher(options: {
         const generation = generations[index] ?? -1;
         const stored = found[index];
         const entry = stored == null ? undefined : localEntryFrom(key, stored, { ...life, nowMs });
-        // Changed meanwhile, it waits here again, or this instance wrote it; a fill tells which is the newer.
-        if (entry === undefined && fills.isCurrent(key, generation)) drop(key);
-        else if (entry === undefined) return;
+        // Nothing to replace it with: what is held goes, whatever came meanwhile. At worst that costs a miss.
+        if (entry === undefined) drop(key);
         else if (await fills.fill(entry, generation)) options.onRefreshed();
       }),
     );

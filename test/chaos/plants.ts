@@ -37,8 +37,8 @@ function fenceOff(redis: Redis): PortWraps {
   return {
     redisTier: (tier) => ({
       ...tier,
-      async write(writes) {
-        const results = await tier.write(writes);
+      async write(writes, as) {
+        const results = await tier.write(writes, as);
         return Promise.all(
           results.map(async (result, index) => {
             const write = writes[index];
@@ -71,8 +71,8 @@ function tombstoneDropped(redis: Redis): PortWraps {
   return {
     redisTier: (tier) => ({
       ...tier,
-      async write(writes) {
-        const results = await tier.write(writes);
+      async write(writes, as) {
+        const results = await tier.write(writes, as);
         const gone = writes.filter((_, index) => results[index]?.kind === 'evicted');
         if (gone.length > 0) await redis.del(gone.map(({ key }) => fenceKeyOf(key)));
         return results;

@@ -124,10 +124,10 @@ function wrapsOf(
         pass('parsed');
         return tier.fences(keys);
       },
-      async write(writes) {
+      async write(writes, as) {
         if (writes.some(({ op }) => op === 'upsert')) pass('localCached');
         if (writes.some(({ op }) => op === 'delete')) pass('evicting');
-        const results = await tier.write(writes);
+        const results = await tier.write(writes, as);
         const lines = results.flatMap(({ kind }, index): LedgerLine[] => {
           const write = writes[index];
           if (write?.version == null || (kind !== 'set' && kind !== 'evicted')) return [];

@@ -174,6 +174,22 @@ describe('the local tier over keyv', () => {
       expect(await tier.get('a')).toBeUndefined();
     });
 
+    it('nothing older than a write of its own that was readable and whose time is over', async () => {
+      await tier.stage([entryOf('a', '5')], 'job.1');
+      await tier.stage([entryOf('a', '6', { ttlMs: 1_000 })], 'job.2');
+      tier.promote([entryOf('a', '6')], 'job.2');
+      clock.moveTo(3_000);
+      tier.promote([entryOf('a', '5')], 'job.1');
+      expect(await tier.get('a')).toBeUndefined();
+    });
+
+    it('nothing that was on its way when a delete without a version came', async () => {
+      await tier.stage([entryOf('a', '5')], 'job.1');
+      tier.evict('a', null);
+      tier.promote([entryOf('a', '5')], 'job.1');
+      expect(await tier.get('a')).toBeUndefined();
+    });
+
     it('and forgets deletes after a minute', async () => {
       tier.evict('a', version('6'));
       clock.moveTo(62_000);

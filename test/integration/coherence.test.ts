@@ -167,8 +167,8 @@ describeWith(['redis'], 'coherence of local tiers', () => {
       const a = await start('a', {
         wrapTier: (tier) => ({
           ...tier,
-          async write(writes) {
-            const results = await tier.write(writes);
+          async write(writes, as) {
+            const results = await tier.write(writes, as);
             await late.promise;
             return results;
           },

@@ -7,6 +7,7 @@ import type { Clock, LocalEntry, LocalTier, Log, RedisTier } from '../../src/cor
 import { createCoherentLocalTier } from '../../src/read/coherent-local-tier.ts';
 import { createFollower, type Follower } from '../../src/read/coherence.ts';
 import { createGenerations } from '../../src/read/generations.ts';
+import { createOwnWrites } from '../../src/read/own-writes.ts';
 import { localEntryFrom } from '../../src/read/local-entry.ts';
 import { counter, upsert } from '../contract/redis-tier-writes.ts';
 import { silentLog } from '../../src/testing/paths.ts';
@@ -62,6 +63,8 @@ export async function startInstance(
   const writer = { writer: name, maxKeys: options.maxKeys ?? 500_000 };
   const plain = createRedisTier({ redis, log: writer });
   const redisTier = options.wrapTier?.(plain) ?? plain;
+  const ownWrites = createOwnWrites(name);
+  const ownTier = ownWrites.over(redisTier);
   const generations = createGenerations();
   const localTier = createCoherentLocalTier(
     createKeyvLocalTier({ maxEntries: 100_000, maxBytes: 100_000_000, clock }),
@@ -74,7 +77,7 @@ export async function startInstance(
     redisTier,
     generations,
     ruleOf: () => rule,
-    writer: name,
+    ownWrites,
     blindMs: options.blindMs ?? 60_000,
     clock,
     logger: options.logger ?? silentLog,
@@ -110,7 +113,7 @@ export async function startInstance(
         ttlMs: FOLLOWED_TTL_MS,
       };
       await localTier.stage([entry], token);
-      const [result] = await redisTier.write([upsert(key, digits)]);
+      const [result] = await ownTier.write([upsert(key, digits)]);
       if (result?.kind !== 'set' && result?.kind !== 'same') throw new Error(`not written: ${result?.kind}`);
       localTier.promote([entry], token);
     },

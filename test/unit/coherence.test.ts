@@ -5,10 +5,18 @@ import {
   createMemoryStream,
 } from '../../src/adapters/memory-invalidation-log.ts';
 import { createMemoryRedisTier } from '../../src/adapters/memory-tiers.ts';
-import type { InvalidationLog, LocalTier, RedisTier } from '../../src/core/ports.ts';
+import { fail } from '../../src/core/errors.ts';
+import type {
+  InvalidationLog,
+  LocalTier,
+  RedisTier,
+  StoredRecord,
+  TierResult,
+} from '../../src/core/ports.ts';
 import { createCoherentLocalTier } from '../../src/read/coherent-local-tier.ts';
 import { createFollower, type Follower } from '../../src/read/coherence.ts';
 import { createGenerations } from '../../src/read/generations.ts';
+import { createOwnWrites, type OwnWrites } from '../../src/read/own-writes.ts';
 import { silentLog } from '../../src/testing/paths.ts';
 import { createVirtualClock, type VirtualClock } from '../../src/testing/virtual-clock.ts';
 import { upsert } from '../contract/redis-tier-writes.ts';
@@ -24,9 +32,14 @@ describe('the follower of the invalidation log', () => {
   let other: RedisTier;
   /** Reads of the log that wait for the test, as in a process that is stopped. */
   let asked: PromiseWithResolvers<void>[];
+  /** Reads of Redis that wait for the test. */
+  let reads: PromiseWithResolvers<(StoredRecord | null)[]>[];
+  let ownWrites: OwnWrites;
   beforeEach(async () => {
     clock = createVirtualClock(1_000_000);
     asked = [];
+    reads = [];
+    ownWrites = createOwnWrites('own');
     const stream = createMemoryStream();
     const generations = createGenerations();
     const ownTier = createKeyvLocalTier({ maxEntries: 10, maxBytes: 1 << 20, clock });
@@ -46,11 +59,17 @@ describe('the follower of the invalidation log', () => {
     follower = createFollower({
       log,
       localTier,
-      // What has changed is asked of Redis and does not come.
-      redisTier: { ...other, read: () => new Promise<never>(() => undefined) },
+      redisTier: {
+        ...other,
+        read() {
+          const answer = Promise.withResolvers<(StoredRecord | null)[]>();
+          reads.push(answer);
+          return answer.promise;
+        },
+      },
       generations,
       ruleOf: () => ({ onChange: 'refresh', localTtlMs: 600_000, keepMs: 0 }),
-      writer: 'own',
+      ownWrites,
       blindMs: BLIND_MS,
       clock,
       logger: silentLog,
@@ -103,5 +122,107 @@ describe('the follower of the invalidation log', () => {
     expect(await follower.fill(entryOf(KEY, '3', { storedMs: clock.now() }), generation)).toBe(false);
     localTier.promote([own], 'job.1');
     expect(localTier.peek(KEY)).toBeUndefined();
+  });
+
+  it('lets no read that began before another ended put something older into the tier', async () => {
+    const generation = follower.generationOf(KEY);
+    expect(await follower.fill(entryOf(KEY, '3', { storedMs: clock.now() }), generation)).toBe(true);
+    localTier.discard(KEY, 'job.1', { version: null });
+    expect(await follower.fill(entryOf(KEY, '2', { storedMs: clock.now() }), generation)).toBe(false);
+    expect(localTier.peek(KEY)).toBeUndefined();
+  });
+
+  it('voids reads under way also when it keeps nothing of what another found', async () => {
+    const first = follower.generationOf(KEY);
+    localTier.evict(KEY, null);
+    const second = follower.generationOf(KEY);
+    expect(await follower.fill(entryOf(KEY, '3', { storedMs: clock.now() }), first)).toBe(false);
+    expect(await follower.fill(entryOf(KEY, '2', { storedMs: clock.now() }), second)).toBe(false);
+    expect(localTier.peek(KEY)).toBeUndefined();
+  });
+
+  it('drops what Redis has no more, though older news came while it was asked', async () => {
+    await other.write([upsert(KEY, '3')]);
+    await hear();
+    await vi.waitFor(() => expect(reads).toHaveLength(1));
+    localTier.discard(KEY, 'job.1', { version: { kind: 'counter', digits: '1' } });
+    expect(localTier.peek(KEY)?.text).toBe('text 1');
+    reads[0]?.resolve([null]);
+    await vi.waitFor(() => expect(localTier.peek(KEY)).toBeUndefined());
+  });
+
+  describe('meets a write of its own', () => {
+    let answer: PromiseWithResolvers<TierResult[]>;
+    let writing: Promise<TierResult[]>;
+    beforeEach(() => {
+      answer = Promise.withResolvers();
+      const tier: RedisTier = {
+        ...other,
+        async write(writes, as) {
+          await other.write(writes, as);
+          return answer.promise;
+        },
+      };
+      writing = ownWrites.over(tier).write([upsert(KEY, '2')]);
+    });
+
+    it('and passes it over when the answer is there: the pipeline has put it into the tier', async () => {
+      answer.resolve([{ kind: 'set', note: '' }]);
+      await writing;
+      await hear();
+      expect(reads).toHaveLength(0);
+      expect(follower.stats()).toMatchObject({ ownEntries: 1, entries: 0 });
+    });
+
+    it('and waits for an answer that is on its way', async () => {
+      await hear();
+      stop(200);
+      await other.write([upsert('product_info_2', '1')]);
+      await hear();
+      answer.resolve([{ kind: 'set', note: '' }]);
+      await writing;
+      stop(200);
+      await other.write([upsert('product_info_2', '2')]);
+      await hear();
+      expect(reads).toHaveLength(0);
+      expect(follower.stats()).toMatchObject({ ownEntries: 1, entries: 2 });
+    });
+
+    it('and heeds it like any other when the answer is long in coming', async () => {
+      await hear();
+      stop(250);
+      await other.write([upsert('product_info_2', '1')]);
+      await hear();
+      expect(reads).toHaveLength(1);
+    });
+
+    it('and heeds it like any other when the answer did not come', async () => {
+      answer.reject(new Error('no answer'));
+      await writing.catch(() => undefined);
+      await hear();
+      expect(reads).toHaveLength(1);
+    });
+
+    it('and heeds it like any other when it was done after it had failed', async () => {
+      const held = Promise.withResolvers<void>();
+      const tier: RedisTier = {
+        ...other,
+        async write(writes, as) {
+          void held.promise.then(() => other.write(writes, as));
+          return [{ kind: 'failed', error: fail('E_REDIS_UNAVAILABLE', { reason: 'no answer' }) }];
+        },
+      };
+      answer.resolve([{ kind: 'set', note: '' }]);
+      await writing;
+      await ownWrites.over(tier).write([upsert(KEY, '3')]);
+      await hear();
+      expect(reads).toHaveLength(1);
+      reads[0]?.resolve([null]);
+      await vi.waitFor(() => expect(localTier.peek(KEY)).toBeUndefined());
+      await localTier.fill(entryOf(KEY, '2', { storedMs: clock.now(), ttlMs: 600_000 }));
+      held.resolve();
+      await hear();
+      expect(reads).toHaveLength(2);
+    });
   });
 });

@@ -5,18 +5,41 @@ import { replay } from '../reliability/simulate/from-trail.ts';
 import { PLANTED_BUGS } from '../reliability/simulate/planted-bugs.ts';
 import { runSeed } from '../reliability/simulate/run-seed.ts';
 
-/** Seeds that once failed, with what they found. */
-const ONCE_FAILED = [
-  [403, 'an instance that had been stopped served old entries until Redis answered'],
-  [1_873, 'an instance that had been stopped served old entries until Redis answered'],
-  [3_529, 'an answer of the invalidation log was taken for news though it had been long under way'],
-  [20_049, 'a late answer made an older write readable where a newer one had been and was dropped'],
-  [21_406, 'a late answer made an older write readable after a newer one had been read from Redis'],
-] as const;
+const ONCE_FAILED: readonly {
+  readonly seed: number;
+  readonly found: string;
+  /** Left out: what the seed draws. */
+  readonly faults?: readonly string[];
+}[] = [
+  { seed: 403, found: 'an instance that had been stopped served old entries until Redis answered' },
+  { seed: 1_873, found: 'an instance that had been stopped served old entries until Redis answered' },
+  {
+    seed: 3_529,
+    found: 'an answer of the invalidation log was taken for news though it had been long under way',
+  },
+  {
+    seed: 20_049,
+    found: 'a late answer made an older write readable where a newer one had been and was dropped',
+  },
+  {
+    seed: 21_406,
+    found: 'a late answer made an older write readable after a newer one had been read from Redis',
+  },
+  {
+    seed: 300_226,
+    found: 'an instance served what its own write had replaced for as long as the answer was under way',
+    faults: ['answers slow', 'values evicted', 'lostReply tier.write'],
+  },
+  {
+    seed: 302_254,
+    found: 'a changed key that Redis had lost was not dropped when older news came meanwhile',
+    faults: ['answers slow', 'values evicted', 'lostReply tier.write'],
+  },
+];
 
 describe('the simulation', () => {
-  it.each(ONCE_FAILED)('keeps its promises with seed %i, where %s', async (seed) => {
-    const { violations } = await runSeed(seed);
+  it.each(ONCE_FAILED)('keeps its promises with seed $seed, where $found', async ({ seed, faults }) => {
+    const { violations } = await runSeed(seed, faults === undefined ? {} : { faults });
     expect(describeViolations(violations)).toBe('');
   });
 
@@ -29,8 +52,10 @@ describe('the simulation', () => {
     }
     expect(counted).toBeGreaterThan(90);
     const random = randomInt(1, 1_000_000_000);
-    console.log(`random seed ${random}: npm run simulate -- --seed ${random} --runs 1`);
-    expect(describeViolations((await runSeed(random)).violations)).toBe('');
+    const { violations } = await runSeed(random);
+    // The seed comes last: of a long text the end is what is kept.
+    if (violations.length > 0)
+      expect.fail(`${describeViolations(violations)}\nagain: npm run simulate -- --seed ${random} --runs 1`);
   }, 120_000);
 
   it('plays a seed step by step the same', async () => {

@@ -20,6 +20,7 @@ import { createPipeline } from '../../../src/pipeline/pipeline.ts';
 import { createCoherentLocalTier } from '../../../src/read/coherent-local-tier.ts';
 import { createFollower, type Follower } from '../../../src/read/coherence.ts';
 import { createGenerations, type Generations } from '../../../src/read/generations.ts';
+import { createOwnWrites, type OwnWriteStates } from '../../../src/read/own-writes.ts';
 import { createReader, type Reader } from '../../../src/read/reader.ts';
 import { productionChart, silentLog } from '../../../src/testing/paths.ts';
 import type { VirtualClock } from '../../../src/testing/virtual-clock.ts';
@@ -49,6 +50,8 @@ export interface Plants {
   readonly enqueue?: (enqueue: () => Promise<void>, clock: VirtualClock) => Promise<void>;
   readonly local?: (tier: LocalTier) => LocalTier;
   readonly log?: (log: InvalidationLog) => InvalidationLog;
+  /** As the follower is told. */
+  readonly ownWrites?: (own: OwnWriteStates, process: string) => OwnWriteStates;
   readonly generations?: (generations: Generations) => Generations;
   /** As the reader is told. */
   readonly coherence?: (coherence: Coherence) => Coherence;
@@ -125,13 +128,14 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
     remote,
     plants.tier?.(servers.tierOf(process.name), servers) ?? servers.tierOf(process.name),
   );
+  const ownWrites = createOwnWrites(process.name);
   const queue = remoteQueue(remote, servers.jobs, options.mostTaken);
   const marks = remoteMarks(remote, plants.marks?.(servers.marks) ?? servers.marks);
   const attempt = createPipeline({
     chart,
     parse: deadly(options, createParse({ services, mappingOf: () => originalForm, limits, clock })),
     localTier,
-    redisTier: farTier,
+    redisTier: ownWrites.over(farTier),
     clock,
     log: silentLog,
     effectTimeoutMs: 15_000,
@@ -197,7 +201,7 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
       keepMs: keepMsOf(caching),
       onChange: key.startsWith('inline') ? 'refresh' : 'drop',
     }),
-    writer: process.name,
+    ownWrites: plants.ownWrites?.(ownWrites, process.name) ?? ownWrites,
     blindMs: BLIND_MS,
     clock,
     logger: silentLog,

@@ -45,8 +45,8 @@ export const PLANTED_BUGS: Readonly<Record<string, PlantedBug>> = {
     plants: {
       tier: (tier, { tier: memory }) => ({
         ...tier,
-        async write(writes) {
-          const results = await tier.write(writes);
+        async write(writes, as) {
+          const results = await tier.write(writes, as);
           results.forEach(({ kind }, index) => {
             if (kind === 'evicted') memory.cells.delete(fenceKeyOf(writes[index]?.key ?? ''));
           });
@@ -63,9 +63,9 @@ export const PLANTED_BUGS: Readonly<Record<string, PlantedBug>> = {
         let writes = 0;
         return {
           ...tier,
-          async write(group) {
+          async write(group, as) {
             const isDropped = (writes += 1) % 5 === 0;
-            return isDropped ? group.map(() => ({ kind: 'set', note: '' })) : tier.write(group);
+            return isDropped ? group.map(() => ({ kind: 'set', note: '' })) : tier.write(group, as);
           },
         };
       },

@@ -36,6 +36,16 @@ export const PLANTED_READ_BUGS: Readonly<Record<string, PlantedBug>> = {
       }),
     },
   },
+  'the follower passes over writes of its own whose answer has not come': {
+    invariant: 2,
+    mostSeeds: 300,
+    faults: ['answers slow', 'lostReply tier.write'],
+    plants: {
+      ownWrites: (_own, process) => ({
+        stateOf: (name) => (name.startsWith(`${process}/`) ? 'taken' : 'unknown'),
+      }),
+    },
+  },
   'a lease is never given back': {
     invariant: 6,
     mostSeeds: 60,

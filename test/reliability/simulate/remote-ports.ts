@@ -27,9 +27,9 @@ export function remoteTier({ process, network }: Remote, tier: RedisTier): Redis
   return {
     fences: (keys) => network.call(process, 'redis', 'tier.fences', () => tier.fences(keys), unread),
     read: (keys) => network.call(process, 'redis', 'tier.read', () => tier.read(keys), unread),
-    async write(writes: readonly TierWrite[]): Promise<TierResult[]> {
+    async write(writes: readonly TierWrite[], as?: string): Promise<TierResult[]> {
       try {
-        return await network.call(process, 'redis', 'tier.write', () => tier.write(writes), unavailable);
+        return await network.call(process, 'redis', 'tier.write', () => tier.write(writes, as), unavailable);
       } catch (thrown) {
         const error = fail('E_REDIS_UNAVAILABLE', { reason: String(thrown) });
         return writes.map(() => ({ kind: 'failed', error }));

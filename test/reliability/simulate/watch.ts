@@ -50,8 +50,8 @@ export class Watch {
   over(tier: RedisTier): RedisTier {
     return {
       ...tier,
-      write: async (writes) => {
-        const results = await tier.write(writes);
+      write: async (writes, as) => {
+        const results = await tier.write(writes, as);
         writes.forEach((write, index) => {
           const kind = results[index]?.kind;
           if (kind === 'set' || kind === 'evicted') this.#accept(write);
