@@ -22,6 +22,7 @@ import { type CachedRecord, cachedRecordOf, cachedRecordsOf } from './read/cache
 import { createCoherentLocalTier } from './read/coherent-local-tier.ts';
 import { createFollower } from './read/coherence.ts';
 import { createGenerations } from './read/generations.ts';
+import { createOwnWrites } from './read/own-writes.ts';
 import { createReader } from './read/reader.ts';
 
 export { CachewrightError, type ErrorCode } from './core/errors.ts';
@@ -108,7 +109,8 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
   const logWriter = { writer: instance, maxKeys: settings.cache.logKeys };
   const generations = createGenerations();
   const localTier = createCoherentLocalTier(createKeyvLocalTier({ ...local, clock }), generations);
-  const redisTier = createRedisTier({ redis, log: logWriter });
+  const ownWrites = createOwnWrites(instance);
+  const redisTier = ownWrites.over(createRedisTier({ redis, log: logWriter }));
   const coherence = createFollower({
     log: createRedisInvalidationLog(
       connectFollower({
@@ -124,6 +126,7 @@ export function createCacheReader(options: CacheReaderOptions): CacheReader {
     redisTier,
     generations,
     ruleOf: compileFollowRules(config.services, services),
+    ownWrites,
     blindMs: local.blindMs,
     clock,
     logger: silentLog,

@@ -52,11 +52,13 @@ export function createMemoryInvalidationLog(
   { maxKeys }: Pick<LogWriter, 'maxKeys'>,
   clock: Clock,
 ): InvalidationLog {
-  const closed = new AbortController();
+  let isClosed = false;
+  /** Reads that wait. A signal made of several would be kept by Node for as long as somebody listens, with all behind it. */
+  const waiting = new Set<AbortController>();
   /** The epoch of an older log, whose entries are not to be followed. */
   let beginning = 0;
   const assertOpen = (): void => {
-    if (closed.signal.aborted) throw fail('E_UNREACHABLE', { what: 'The log', reason: 'it was closed' });
+    if (isClosed) throw fail('E_UNREACHABLE', { what: 'The log', reason: 'it was closed' });
   };
   return {
     async end() {
@@ -74,8 +76,10 @@ export function createMemoryInvalidationLog(
       const behind = (): LogEntry[] => stream.entries.filter((entry) => isBehind(entry, after, beginning));
       if (behind().length > 0 || waitMs <= 0) return behind();
       const woken = new AbortController();
+      waiting.add(woken);
       stream.onNext(() => woken.abort());
-      await clock.sleep(waitMs, AbortSignal.any([closed.signal, woken.signal])).catch(() => undefined);
+      await clock.sleep(waitMs, woken.signal).catch(() => undefined);
+      waiting.delete(woken);
       assertOpen();
       return behind();
     },
@@ -89,7 +93,8 @@ export function createMemoryInvalidationLog(
       );
     },
     async close() {
-      closed.abort();
+      isClosed = true;
+      for (const woken of waiting) woken.abort();
     },
   };
 }

@@ -145,7 +145,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
   });
   const reader = createReader({
     localTier,
-    redisTier,
+    redisTier: ownWrites.over(redisTier),
     leases: createRedisLeases({ redis: connections.cache }),
     coherence,
     clock,

@@ -2,7 +2,7 @@ import { asError, fail } from '../core/errors.ts';
 import type { LeaseState, LeaseWord, RedisTier } from '../core/ports.ts';
 import { keepLeases, type LeaseOptions, waitForLease, wordOfFailure } from './lease.ts';
 import { ABSENT, failedRead, type ReadOutcome, type ReadService, redisRecord } from './read-record.ts';
-import type { SourceFill, Wanted } from './source-fill.ts';
+import type { Reading, SourceFill } from './source-fill.ts';
 
 export interface LeasedFillOptions extends LeaseOptions {
   readonly fill: SourceFill;
@@ -25,7 +25,7 @@ export function createLeasedFill(options: LeasedFillOptions): SourceFill {
 
   async function holding(
     service: ReadService,
-    wanted: readonly Wanted[],
+    wanted: readonly Reading[],
     token: string,
   ): Promise<ReadOutcome[]> {
     if (wanted.length === 0) return [];
@@ -48,7 +48,7 @@ export function createLeasedFill(options: LeasedFillOptions): SourceFill {
   }
 
   /** What becomes of a key whose lease is another's. */
-  async function afterOther(service: ReadService, want: Wanted, first: LeaseState): Promise<ReadOutcome> {
+  async function afterOther(service: ReadService, want: Reading, first: LeaseState): Promise<ReadOutcome> {
     let state = first;
     for (let takeovers = 0; takeovers < MAX_TAKEOVERS; takeovers += 1) {
       if (state.kind === 'absent') return ABSENT;

@@ -2,7 +2,7 @@ import { asError } from '../core/errors.ts';
 import type { Clock, Coherence, LocalTier, RedisTier } from '../core/ports.ts';
 import type { Negatives } from './negatives.ts';
 import { ABSENT, failedRead, type ReadOutcome, type ReadService, redisRecord } from './read-record.ts';
-import type { SourceFill, Wanted } from './source-fill.ts';
+import type { Reading, SourceFill, Wanted } from './source-fill.ts';
 
 export interface LoadOptions {
   readonly localTier: LocalTier;
@@ -31,11 +31,11 @@ export function createLoad(options: LoadOptions): Load {
   const flights = new Map<string, Flight>();
 
   function depart(service: ReadService, wanted: readonly Wanted[]): void {
-    const generations = wanted.map(({ key }) => coherence.generationOf(key));
-    const landing = load(options, service, wanted, generations);
-    wanted.forEach(({ key }, index) => {
+    const readings = wanted.map((want) => ({ ...want, generation: coherence.generationOf(want.key) }));
+    const landing = load(options, service, readings);
+    readings.forEach(({ key, generation }, index) => {
       const outcome = landing.then((outcomes) => outcomes[index] ?? ABSENT);
-      const flight: Flight = { generation: generations[index] ?? -1, outcome };
+      const flight: Flight = { generation, outcome };
       flights.set(key, flight);
       void outcome.finally(() => {
         if (flights.get(key) === flight) flights.delete(key);
@@ -59,21 +59,20 @@ export function createLoad(options: LoadOptions): Load {
 async function load(
   options: LoadOptions,
   service: ReadService,
-  wanted: readonly Wanted[],
-  generations: readonly number[],
+  readings: readonly Reading[],
 ): Promise<ReadOutcome[]> {
   const { coherence, localTier, negatives } = options;
-  const outcomes = await fromRedisOrSource(options, service, wanted).catch((thrown: unknown) => {
+  const outcomes = await fromRedisOrSource(options, service, readings).catch((thrown: unknown) => {
     const error = asError(thrown);
-    return wanted.map(() => failedRead(error));
+    return readings.map(() => failedRead(error));
   });
   const kept: Promise<boolean>[] = [];
-  wanted.forEach(({ key }, index) => {
+  readings.forEach(({ key, generation }, index) => {
     const outcome = outcomes[index];
-    const generation = generations[index] ?? -1;
     if (outcome?.kind === 'found') {
-      const { entry } = outcome.record;
-      if (entry !== undefined) kept.push(coherence.fill(entry, generation));
+      const { entry, tier } = outcome.record;
+      // What came from the source is there already.
+      if (entry !== undefined && tier !== 'source') kept.push(coherence.fill(entry, generation));
     } else if (outcome?.kind === 'absent' && coherence.isCurrent(key, generation)) {
       // An entry kept for stale answers must not outlive the news that its record is gone.
       if (localTier.peek(key) !== undefined) localTier.evict(key, null);
@@ -87,7 +86,7 @@ async function load(
 async function fromRedisOrSource(
   { redisTier, clock, fill }: LoadOptions,
   service: ReadService,
-  wanted: readonly Wanted[],
+  wanted: readonly Reading[],
 ): Promise<ReadOutcome[]> {
   const stored = await redisTier.read(wanted.map(({ key }) => key));
   const outcomes = wanted.map(({ key }, index): ReadOutcome | undefined => {

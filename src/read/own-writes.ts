@@ -1,8 +1,8 @@
 import type { Clock, LogEntry, RedisTier } from '../core/ports.ts';
 
 /**
- * What became of a write that the invalidation log announces. `taken`: it was answered, and the pipeline has put it into its
- * local tier. `underWay`: it is not answered yet. `unknown`: it is another instance's, or an answer did not come.
+ * What became of a write that the invalidation log announces. `taken`: it was answered, and whoever wrote it has offered it to
+ * the local tier. `underWay`: it is not answered yet. `unknown`: it is another instance's, or an answer did not come.
  */
 export type OwnWriteState = 'taken' | 'underWay' | 'unknown';
 
@@ -11,9 +11,9 @@ export interface OwnWriteStates {
   stateOf(name: string): OwnWriteState;
 }
 
-/** The writes of one instance's pipeline. */
+/** The writes of one instance. */
 export interface OwnWrites extends OwnWriteStates {
-  /** The Redis tier as the pipeline writes to it. */
+  /** The Redis tier for those who offer to the local tier at once what Redis has taken: the pipeline, and the read path. */
   over(tier: RedisTier): RedisTier;
 }
 

@@ -2,7 +2,7 @@ import type { Origin } from '../core/change.ts';
 import { asError, fail } from '../core/errors.ts';
 import { decodeFence } from '../core/fence.ts';
 import { asFetched, checkFetched, versionOfFetched } from '../core/fetched-record.ts';
-import type { Clock, FetchOutcome, RedisTier, TierResult, TierWrite } from '../core/ports.ts';
+import type { Clock, Coherence, FetchOutcome, RedisTier, TierResult, TierWrite } from '../core/ports.ts';
 import type { Version } from '../core/service.ts';
 import { jitteredTtl } from '../core/ttl.ts';
 import { formatVersion } from '../core/version.ts';
@@ -18,6 +18,7 @@ import {
 
 export interface SourceFillOptions {
   readonly redisTier: RedisTier;
+  readonly coherence: Pick<Coherence, 'fill'>;
   readonly clock: Clock;
   /** Names this instance in the fences that its fills leave behind. */
   readonly instance: string;
@@ -31,8 +32,13 @@ export interface Wanted {
   readonly key: string;
 }
 
-/** Reads records from their source and offers them to Redis; one outcome per wanted record, in order. */
-export type SourceFill = (service: ReadService, wanted: readonly Wanted[]) => Promise<ReadOutcome[]>;
+/** A read under way: with the generation that its key had when it began. */
+export interface Reading extends Wanted {
+  readonly generation: number;
+}
+
+/** Reads records from their source and offers them to Redis and the local tier; one outcome per wanted record, in order. */
+export type SourceFill = (service: ReadService, wanted: readonly Reading[]) => Promise<ReadOutcome[]>;
 
 /** Times a record is read again because its fence moved meanwhile; after that it is served and kept nowhere. */
 const MAX_ROUNDS = 3;
@@ -49,12 +55,12 @@ interface Draft {
 }
 
 export function createSourceFill(options: SourceFillOptions): SourceFill {
-  const { redisTier, clock, signal } = options;
+  const { redisTier, coherence, clock, signal } = options;
   let position = 0;
 
   async function round(
     service: ReadService,
-    wanted: readonly Wanted[],
+    wanted: readonly Reading[],
     rounds: number,
   ): Promise<ReadOutcome[]> {
     const keys = wanted.map(({ key }) => key);
@@ -87,7 +93,7 @@ export function createSourceFill(options: SourceFillOptions): SourceFill {
 
   async function offer(
     service: ReadService,
-    want: Wanted & { readonly seen: string | null },
+    want: Reading & { readonly seen: string | null },
     answer: FetchOutcome | undefined,
     at: { readonly startedMs: number; readonly rounds: number },
   ): Promise<ReadOutcome> {
@@ -136,7 +142,7 @@ export function createSourceFill(options: SourceFillOptions): SourceFill {
 
   async function offerUnversioned(
     service: ReadService,
-    want: Wanted & { readonly seen: string | null },
+    want: Reading & { readonly seen: string | null },
     draft: Draft,
     startedMs: number,
   ): Promise<ReadOutcome> {
@@ -164,7 +170,7 @@ export function createSourceFill(options: SourceFillOptions): SourceFill {
 
   async function judge(
     service: ReadService,
-    want: Wanted & { readonly seen: string | null },
+    want: Reading & { readonly seen: string | null },
     offered: {
       readonly draft: Draft;
       readonly write: TierWrite;
@@ -198,6 +204,8 @@ export function createSourceFill(options: SourceFillOptions): SourceFill {
           ttlMs: localLife(service, write.ttlMs, clock.random()),
           keepMs: service.read.keepMs,
         };
+        // At once: this instance's own announcement is passed over as soon as Redis has answered.
+        await coherence.fill(entry, want.generation);
         return { kind: 'found', record: { ...record, version, entry } };
       }
       case 'changed':

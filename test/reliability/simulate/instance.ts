@@ -209,7 +209,7 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
   const leases = remoteLeases(remote, servers);
   const reader = createReader({
     localTier,
-    redisTier: farTier,
+    redisTier: ownWrites.over(farTier),
     leases: plants.leases?.(leases) ?? leases,
     coherence: plants.coherence?.(follower) ?? follower,
     clock,
