@@ -1,6 +1,5 @@
 /** Provisional entries of the local tier, by the execution that wrote them. */
 import { compareEntries, type Versioned } from '../core/entry-order.ts';
-import { slotOf } from '../core/fnv.ts';
 import type { LocalEntry } from '../core/ports.ts';
 
 /** What one execution has written and Redis has not answered yet, by key. Several executions may hold a key at once. */
@@ -23,31 +22,51 @@ export function costOf({ text }: LocalEntry, key: string): number {
 /** What one execution holds, and its bytes. */
 interface Group {
   readonly entries: Staged;
-  /** Keys whose entries were overtaken: they can be read back, and become readable no more. */
-  readonly overtaken: Set<string>;
   readonly sinceMs: number;
   bytes: number;
+}
+
+/** A key that executions hold. */
+interface Held {
+  /** Executions. */
+  count: number;
+  /** The newest that was written or read of it meanwhile: what is not newer can be read back, and becomes readable no more. */
+  by: Versioned | undefined;
+  /** What was held when a delete came that cannot be compared with anything. */
+  gone: Set<LocalEntry> | undefined;
 }
 
 /** Provisional entries by execution. They are as many as executions hold in hand, and go when those end. */
 export function createStaging(maxBytes: number) {
   const byToken = new Map<string, Group>();
-  const sieve = createSieve();
+  // A look into each group for every key that is written would cost ten times as much.
+  const byKey = new Map<string, Held>();
   let all = 0;
   let bytes = 0;
 
-  const count = (group: Group, key: string, by: 1 | -1, cost: number): void => {
-    sieve.count(key, by);
-    group.bytes += by * cost;
-    all += by;
-    bytes += by * cost;
+  const put = (group: Group, key: string, cost: number): void => {
+    const held = byKey.get(key);
+    if (held === undefined) byKey.set(key, { count: 1, by: undefined, gone: undefined });
+    else held.count += 1;
+    group.bytes += cost;
+    all += 1;
+    bytes += cost;
   };
+  /** Takes an entry out; undefined when the execution holds none, or it was overtaken. */
   const remove = (group: Group, key: string): LocalEntry | undefined => {
     const entry = group.entries.get(key);
     if (entry === undefined) return undefined;
+    const cost = costOf(entry, key);
     group.entries.delete(key);
-    count(group, key, -1, costOf(entry, key));
-    return entry;
+    group.bytes -= cost;
+    all -= 1;
+    bytes -= cost;
+    const held = byKey.get(key);
+    if (held === undefined) return entry;
+    held.count -= 1;
+    if (held.count === 0) byKey.delete(key);
+    const isOvertaken = held.by !== undefined && compareEntries(entry, held.by) <= 0;
+    return isOvertaken || held.gone?.has(entry) === true ? undefined : entry;
   };
   const drop = (token: string, group: Group): void => {
     byToken.delete(token);
@@ -62,61 +81,46 @@ export function createStaging(maxBytes: number) {
         drop(other, group);
       }
       const known = byToken.get(token);
-      const group = known ?? { entries: added, overtaken: new Set(), sinceMs: nowMs, bytes: 0 };
+      const group = known ?? { entries: added, sinceMs: nowMs, bytes: 0 };
       byToken.set(token, group);
       for (const [key, entry] of added) {
         const cost = costOf(entry, key);
         if (known !== undefined) remove(known, key);
-        group.overtaken.delete(key);
         if (cost > maxBytes) {
           added.delete(key);
           continue;
         }
         if (known !== undefined) known.entries.set(key, entry);
-        count(group, key, 1, cost);
+        put(group, key, cost);
       }
     },
     of: (token: string): Staged | undefined => byToken.get(token)?.entries,
     /** Calls `use` with a function that takes an entry out; undefined when the execution holds none, or it was overtaken. */
     taking(token: string, use: (take: (key: string) => LocalEntry | undefined) => void): void {
       const group = byToken.get(token);
-      use((key) => {
-        const entry = group === undefined ? undefined : remove(group, key);
-        return group?.overtaken.has(key) === true ? undefined : entry;
-      });
+      use((key) => (group === undefined ? undefined : remove(group, key)));
       if (group?.entries.size === 0) drop(token, group);
     },
     /** What any execution holds that is not newer than `by` must not become readable any more. */
     overtake(key: string, by: Versioned | null): void {
-      // Asked for every key that another instance writes, and hardly ever there: a look into each group costs ten times this.
-      if (!sieve.mayHold(key)) return;
-      for (const group of byToken.values()) {
-        const entry = group.entries.get(key);
-        if (entry !== undefined && (by === null || compareEntries(entry, by) <= 0)) group.overtaken.add(key);
+      const held = byKey.get(key);
+      if (held === undefined) return;
+      if (by !== null) {
+        if (held.by === undefined || compareEntries(held.by, by) < 0) held.by = by;
+        return;
+      }
+      held.gone ??= new Set();
+      for (const { entries } of byToken.values()) {
+        const entry = entries.get(key);
+        if (entry !== undefined) held.gone.add(entry);
       }
     },
     clear(): void {
       byToken.clear();
-      sieve.clear();
+      byKey.clear();
       all = 0;
       bytes = 0;
     },
     size: () => ({ entries: all, bytes }),
-  };
-}
-
-/** Places of the sieve, a power of two: a few for each of the 16,000 keys that are in hand when all is busy. */
-const PLACES = 1 << 16;
-
-/** Tells of most keys that nobody holds them: how many keys are held by hash. */
-function createSieve() {
-  const held = new Uint32Array(PLACES);
-  return {
-    count(key: string, by: 1 | -1): void {
-      const place = slotOf(key, PLACES);
-      held[place] = (held[place] ?? 0) + by;
-    },
-    mayHold: (key: string): boolean => held[slotOf(key, PLACES)] !== 0,
-    clear: () => held.fill(0),
   };
 }

@@ -186,8 +186,27 @@ describe('the local tier over keyv', () => {
     it('nothing that was on its way when a delete without a version came', async () => {
       await tier.stage([entryOf('a', '5')], 'job.1');
       tier.evict('a', null);
+      expect(await tier.staged(['a'], 'job.1')).toMatchObject([{ text: 'text 5' }]);
+      await tier.stage([entryOf('a', '4')], 'job.2');
       tier.promote([entryOf('a', '5')], 'job.1');
       expect(await tier.get('a')).toBeUndefined();
+      tier.promote([entryOf('a', '4')], 'job.2');
+      expect(await tier.get('a')).toBeUndefined();
+    });
+
+    it('what came after such a delete', async () => {
+      await tier.stage([entryOf('a', '5')], 'job.1');
+      tier.evict('a', null);
+      await tier.stage([entryOf('a', '4')], 'job.2');
+      tier.promote([entryOf('a', '4')], 'job.2');
+      expect(await textOf('a')).toBe('text 4');
+    });
+
+    it('nothing overtaken, which its execution can read back all the same', async () => {
+      await tier.stage([entryOf('a', '5')], 'job.1');
+      await tier.stage([entryOf('a', '6')], 'job.2');
+      tier.promote([entryOf('a', '6')], 'job.2');
+      expect(await tier.staged(['a'], 'job.1')).toMatchObject([{ text: 'text 5' }]);
     });
 
     it('and forgets deletes after a minute', async () => {
