@@ -19,23 +19,28 @@ export type Load = (service: ReadService, wanted: readonly Wanted[]) => Promise<
 /** A read under way. */
 interface Flight {
   readonly generation: number;
+  readonly beganMs: number;
   readonly outcome: Promise<ReadOutcome>;
 }
+
+/** How long a read is shared while changes may pass unheard, as after the process was stopped, milliseconds. */
+const BLIND_SHARE_MS = 1_000;
 
 /**
  * Redis, then the source: once per key at a time. A read that is under way is shared only while its key did not change
  * since it began: whoever asks after a change is not given what was read before it.
  */
 export function createLoad(options: LoadOptions): Load {
-  const { coherence } = options;
+  const { coherence, clock } = options;
   const flights = new Map<string, Flight>();
 
   function depart(service: ReadService, wanted: readonly Wanted[]): void {
+    const beganMs = clock.now();
     const readings = wanted.map((want) => ({ ...want, generation: coherence.generationOf(want.key) }));
     const landing = load(options, service, readings);
     readings.forEach(({ key, generation }, index) => {
       const outcome = landing.then((outcomes) => outcomes[index] ?? ABSENT);
-      const flight: Flight = { generation, outcome };
+      const flight: Flight = { generation, beganMs, outcome };
       flights.set(key, flight);
       void outcome.finally(() => {
         if (flights.get(key) === flight) flights.delete(key);
@@ -45,7 +50,8 @@ export function createLoad(options: LoadOptions): Load {
 
   const isShared = ({ key }: Wanted): boolean => {
     const flight = flights.get(key);
-    return flight !== undefined && coherence.isCurrent(key, flight.generation);
+    if (flight === undefined || !coherence.isCurrent(key, flight.generation)) return false;
+    return coherence.state() === 'fresh' || clock.now() - flight.beganMs <= BLIND_SHARE_MS;
   };
 
   return (service, wanted) => {

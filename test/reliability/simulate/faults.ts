@@ -4,6 +4,7 @@ import { CALL_FAULTS, type Fault, type FaultWorld, felt, untilDone } from './fau
 import type { Random } from './random.ts';
 import { coherenceFaults, readCallFaults } from './read-faults.ts';
 import type { SourceFault } from './truth.ts';
+import type { Habits } from './workload.ts';
 
 const PORTS = [
   'queue.enqueue',
@@ -59,6 +60,9 @@ const outages: readonly Fault[] = (['redis', 'kafka', 'auditStore'] as const).ma
   },
 }));
 
+const SLOW = ['answers slow', 'values evicted'];
+const SET_BACK = 'offsets set back';
+
 const processFaults: readonly Fault[] = [
   { name: 'process killed', strike: async (world) => untilDone(world, () => world.killOne()) },
   { name: 'process stalled', strike: async (world) => untilDone(world, () => world.stallOne()) },
@@ -72,7 +76,7 @@ const processFaults: readonly Fault[] = [
       return felt(world, () => world.killerDeaths());
     },
   },
-  { name: 'offsets set back', strike: async (world) => (await world.rewind(), 1) },
+  { name: SET_BACK, strike: async (world) => (await world.rewind(), 1) },
 ];
 
 const redisFaults: readonly Fault[] = [
@@ -126,9 +130,17 @@ export interface FaultPlan {
 }
 
 /** Draws one to four faults and lets each strike at some time. */
-export function startFaults(world: FaultWorld, wanted: readonly string[] | undefined): FaultPlan {
+export function startFaults(
+  world: FaultWorld,
+  wanted: readonly string[] | undefined,
+  { hasOrdered, isSlow }: Pick<Habits, 'hasOrdered' | 'isSlow'>,
+): FaultPlan {
   const { random } = world;
-  const drawn = wanted === undefined ? draw(random) : ALL.filter(({ name }) => wanted.includes(name));
+  const named = (names: readonly string[]): Fault[] => ALL.filter(({ name }) => names.includes(name));
+  const asked = wanted === undefined ? draw(random) : named(wanted);
+  if (wanted === undefined && isSlow) asked.push(...named(SLOW).filter((fault) => !asked.includes(fault)));
+  // What only its place orders is as old as it is, when it is read again from there on purpose.
+  const drawn = hasOrdered ? asked.filter(({ name }) => name !== SET_BACK) : asked;
   const plan = drawn.map((fault) => ({ fault: fault.name, fired: 0, isOver: false }));
   drawn.forEach((fault, index) => {
     const entry = plan[index];

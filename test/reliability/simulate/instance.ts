@@ -106,9 +106,19 @@ function servicesOf(source: Service['source'], caching: Caching): ReadonlyMap<st
   const read = { ...ofReads, keepMs: keepMsOf(caching), fromSource: false };
   return new Map([
     ['inline', aService({ id: 'inline', retry, localTtlMs, read })],
+    ['ordered', aService({ id: 'ordered', retry, localTtlMs, read, version: byOffset })],
     ['fetched', aService({ id: 'fetched', inline: false, source, retry, localTtlMs, read })],
   ]);
 }
+
+const byOffset: Service['version'] = {
+  from: 'offset',
+  path: [],
+  kind: 'offset',
+  missing: 'reject',
+  maxAheadMs: 0,
+  timezone: undefined,
+};
 
 function keepMsOf({ staleWhileRevalidateMs, failSafeMs }: Caching): number {
   return Math.max(staleWhileRevalidateMs, failSafeMs);
@@ -199,7 +209,7 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
     ruleOf: (key) => ({
       ...caching,
       keepMs: keepMsOf(caching),
-      onChange: key.startsWith('inline') ? 'refresh' : 'drop',
+      onChange: key.startsWith('fetched') ? 'drop' : 'refresh',
     }),
     ownWrites: plants.ownWrites?.(ownWrites, process.name) ?? ownWrites,
     blindMs: BLIND_MS,

@@ -15,6 +15,7 @@ const MOST_CALM_MS = 2_500;
 export interface ReadersOptions {
   readonly clock: VirtualClock;
   readonly random: Random;
+  readonly services: readonly string[];
   readonly ids: readonly string[];
   /** Between two reads of a reader, at most, milliseconds. */
   readonly pauseMs: number;
@@ -54,8 +55,8 @@ export class Readers {
   }
 
   async #ask(instance: Instance): Promise<void> {
-    const { clock, random, ids, levels, isCalm } = this.#options;
-    const name = random.pick(['inline', 'fetched']);
+    const { clock, random, services, ids, levels, isCalm } = this.#options;
+    const name = random.pick(services);
     const service = instance.services.get(name);
     if (service === undefined) return;
     const fromSource = this.throughToSource && name === 'fetched';

@@ -12,7 +12,7 @@ import { createRandom } from './random.ts';
 import { type Servers, startServers, streams } from './servers.ts';
 import { TruthSource } from './truth.ts';
 import { Watch } from './watch.ts';
-import { createWorkload, habitsOf } from './workload.ts';
+import { createWorkload, type Habits, habitsOf } from './workload.ts';
 
 export interface SeedResult {
   readonly seed: number;
@@ -30,6 +30,8 @@ export interface SeedOptions {
   /** Only these faults, each once; undefined: drawn. */
   readonly faults?: readonly string[];
   readonly plants?: Plants;
+  /** What of these is not to be drawn. */
+  readonly habits?: Partial<Pick<Habits, 'hasOrdered' | 'isSlow'>>;
   /** A run that has not settled by then is judged as it stands, milliseconds. @defaultValue 30 minutes */
   readonly mostMs?: number;
 }
@@ -65,6 +67,7 @@ class Run {
   readonly #fleet: Fleet;
   readonly #watch: Watch;
   readonly #workload;
+  readonly #habits: Habits;
   readonly #notes: FaultNotes = { repairs: [], isRedisRolledBack: false, isEvicting: false };
   #calmSinceMs = Number.POSITIVE_INFINITY;
 
@@ -76,12 +79,16 @@ class Run {
     const random = this.#random;
     this.#servers = startServers(clock);
     this.#truth = new TruthSource(random);
-    const habits = habitsOf(random);
+    const drawn = habitsOf(random);
+    const more = createRandom(seed + 0x0ffe);
+    const hasOrdered = more.chance(0.5) && drawn.isKeyed;
+    const habits = { ...drawn, hasOrdered, isSlow: more.chance(0.25), ...options.habits };
     this.#truth.announces = habits.announces;
     this.#watch = new Watch({
       clock,
       servers: this.#servers,
       fleet: () => this.#fleet,
+      services: habits.hasOrdered ? ['inline', 'fetched', 'ordered'] : ['inline', 'fetched'],
       ids: Array.from({ length: habits.keys }, (_, index) => String(index + 1)),
       reading: {
         random: createRandom(seed + 0x7ead),
@@ -96,6 +103,7 @@ class Run {
     };
     const shared = { clock, random, servers: this.#servers, truth: this.#truth };
     this.#fleet = new Fleet({ ...shared, caching: habits.caching, plants });
+    this.#habits = habits;
     this.#workload = createWorkload({ ...shared, habits });
   }
 
@@ -122,7 +130,7 @@ class Run {
       readers: this.#watch.readers,
       notes: this.#notes,
     });
-    const faults = startFaults(world, this.#options.faults);
+    const faults = startFaults(world, this.#options.faults, this.#habits);
     void this.#workload
       .run(() => !faults.isOver())
       .then(() => {

@@ -67,9 +67,10 @@ async function simulate(): Promise<number> {
 }
 
 function tellFailure({ seed, faults, violations }: SeedSummary): void {
+  const asked = (options.fault ?? []).map((name) => ` --fault "${name}"`).join('');
   console.log(`seed ${seed} (${faults.join(', ')}): ${violations.length} violations; the first:`);
   console.log(`  ${violations[0]}`);
-  console.log(`  again: npm run simulate -- --seed ${seed} --runs 1`);
+  console.log(`  again: npm run simulate -- --seed ${seed} --runs 1${asked}`);
 }
 
 function tellResult(

@@ -35,13 +35,14 @@ export class Watch {
     readonly clock: VirtualClock;
     readonly servers: Servers;
     readonly fleet: () => Fleet;
+    readonly services: readonly string[];
     readonly ids: readonly string[];
     readonly reading: Pick<ReadersOptions, 'random' | 'pauseMs' | 'throughToSource' | 'isCalm'>;
   }) {
     this.#clock = options.clock;
     this.#servers = options.servers;
     this.#fleet = options.fleet;
-    this.#keys = options.ids.flatMap((id) => [`inline_${id}`, `fetched_${id}`]);
+    this.#keys = options.ids.flatMap((id) => options.services.map((service) => `${service}_${id}`));
     const { samples, levels } = this;
     this.readers = new Readers({ ...options, ...options.reading, samples, levels });
   }

@@ -12,6 +12,10 @@ export interface Habits {
   readonly keys: number;
   /** Whether all messages of a key go to one partition, as a keyed producer has it. */
   readonly isKeyed: boolean;
+  /** Also records without a version of their own, which the place of their message orders: only with a keyed producer. */
+  readonly hasOrdered: boolean;
+  /** Answers are slow and values vanish, whatever else happens: that makes the windows wide in which other faults strike. */
+  readonly isSlow: boolean;
   /** Whether messages of the fetched service tell the version they are about. */
   readonly announces: boolean;
   readonly pauseMs: number;
@@ -29,13 +33,16 @@ export interface Workload {
   sendKiller(): void;
 }
 
+/** Stands for the version that a message has by its offset, until it is sent. */
+const BY_PLACE = 'offset:';
+
 interface Draft {
   readonly key: string;
   readonly body: object | string;
   readonly about: Omit<Acknowledged, 'message'>;
 }
 
-export function habitsOf(random: Random): Habits {
+export function habitsOf(random: Random): Omit<Habits, 'hasOrdered' | 'isSlow'> {
   return {
     messages: random.int(15, 60),
     keys: random.int(1, 4),
@@ -75,7 +82,8 @@ export function createWorkload(options: {
     servers.kafka.append(TOPIC, partition, [
       { value, key: Buffer.from(key), headers: [], timestampMs: Math.floor(clock.now()) },
     ]);
-    acknowledged.push({ ...about, message: `${TOPIC}-${partition}@${offset}` });
+    const version = about.version === BY_PLACE ? `offset:${offset}` : about.version;
+    acknowledged.push({ ...about, version, message: `${TOPIC}-${partition}@${offset}` });
     sent.push(draft);
   };
 
@@ -107,6 +115,14 @@ export function createWorkload(options: {
     return { key, body, about: { ...now, text: undefined } };
   };
 
+  const ordered = (id: string): Draft => {
+    const key = `ordered_${id}`;
+    const op = random.chance(0.15) ? 'delete' : 'upsert';
+    const body = { serviceId: 'ordered', id, text: `v${sent.length}`, ...(op === 'delete' && { op }) };
+    const text = op === 'upsert' ? JSON.stringify(body) : undefined;
+    return { key, body, about: { key, version: BY_PLACE, op, text } };
+  };
+
   const broken = (): Draft => ({
     key: 'broken',
     body: random.pick([
@@ -123,6 +139,7 @@ export function createWorkload(options: {
     const again = random.chance(0.1) && sent.length > 0 ? random.pick(sent) : undefined;
     if (again !== undefined && again.about.key !== 'kills') return again;
     const id = String(random.int(1, habits.keys));
+    if (habits.hasOrdered && random.chance(0.4)) return ordered(id);
     return random.chance(0.5) ? inline(id) : fetched(id);
   };
 
