@@ -8,6 +8,10 @@ const COMMIT_EVERY_MS = 100;
  * Commits behind the messages' back. They are in the queue and the mark says so; a commit that is late, or fails, costs a
  * comparison at the next start and nothing else, while waiting for it would cost every message behind it. The first
  * commit after a rest goes out at once, those that follow closely are gathered into one.
+ *
+ * Of a partition one at a time, and within a generation only forwards: a commit that is tried again, over another connection
+ * perhaps, or whose batch was answered later than the next, would take back what another has committed, and that looks like
+ * an operator's rewind.
  */
 export interface CommitBehind {
   /** @param acknowledged told the next offset to read once Kafka has acknowledged the commit */
@@ -30,12 +34,14 @@ export function createCommitBehind({
   readonly log: Log;
 }): CommitBehind {
   const pending = new Map<string, Pending>();
+  /** The highest offset of each partition, and the generation it was read in. */
+  const newest = new Map<string, { readonly generation: number; readonly offset: string }>();
   const resting = new Set<string>();
-  const sending = new Set<Promise<void>>();
+  const sending = new Map<string, Promise<void>>();
 
   const send = (place: string): void => {
     const one = pending.get(place);
-    if (one === undefined) return;
+    if (one === undefined || sending.has(place)) return;
     pending.delete(place);
     const { batch, offset, acknowledged } = one;
     const sent = batch
@@ -44,10 +50,10 @@ export function createCommitBehind({
         () => acknowledged(String(BigInt(offset) + 1n)),
         (error: unknown) => log.debug({ place, reason: reasonOf(error) }, 'not committed'),
       )
-      .finally(() => sending.delete(sent));
-    sending.add(sent);
+      .finally(() => sending.delete(place));
+    sending.set(place, sent);
     resting.add(place);
-    void clock.sleep(COMMIT_EVERY_MS).then(() => {
+    void Promise.all([sent, clock.sleep(COMMIT_EVERY_MS)]).then(() => {
       resting.delete(place);
       send(place);
     });
@@ -56,12 +62,16 @@ export function createCommitBehind({
   return {
     later(batch, offset, acknowledged) {
       const place = `${batch.topic}/${batch.partition}`;
+      const last = newest.get(place);
+      if (last?.generation === batch.generation && BigInt(offset) <= BigInt(last.offset)) return;
+      newest.set(place, { generation: batch.generation, offset });
       pending.set(place, { batch, offset, acknowledged });
       if (!resting.has(place)) send(place);
     },
     async flush() {
+      await Promise.all(sending.values());
       for (const place of pending.keys()) send(place);
-      await Promise.all(sending);
+      await Promise.all(sending.values());
     },
   };
 }
