@@ -62,6 +62,8 @@ const outages: readonly Fault[] = (['redis', 'kafka', 'auditStore'] as const).ma
 
 const SLOW = ['answers slow', 'values evicted'];
 const SET_BACK = 'offsets set back';
+/** After these a partition may be read again from an earlier place, on purpose or as if. */
+const REWINDS = [SET_BACK, 'late source.commit'];
 
 const processFaults: readonly Fault[] = [
   { name: 'process killed', strike: async (world) => untilDone(world, () => world.killOne()) },
@@ -139,8 +141,8 @@ export function startFaults(
   const named = (names: readonly string[]): Fault[] => ALL.filter(({ name }) => names.includes(name));
   const asked = wanted === undefined ? draw(random) : named(wanted);
   if (wanted === undefined && isSlow) asked.push(...named(SLOW).filter((fault) => !asked.includes(fault)));
-  // What only its place orders is as old as it is, when it is read again from there on purpose.
-  const drawn = hasOrdered ? asked.filter(({ name }) => name !== SET_BACK) : asked;
+  // What only its place orders is older for a while when it is read again from there.
+  const drawn = hasOrdered ? asked.filter(({ name }) => !REWINDS.includes(name)) : asked;
   const plan = drawn.map((fault) => ({ fault: fault.name, fired: 0, isOver: false }));
   drawn.forEach((fault, index) => {
     const entry = plan[index];
