@@ -1,5 +1,5 @@
 /** Provisional entries of the local tier, by the execution that wrote them. */
-import { compareEntries, type Versioned } from '../core/entry-order.ts';
+import { compareEntries, isSameStream, type Versioned } from '../core/entry-order.ts';
 import type { LocalEntry } from '../core/ports.ts';
 
 /** What one execution has written and Redis has not answered yet, by key. Several executions may hold a key at once. */
@@ -36,6 +36,12 @@ interface Held {
   gone: Set<LocalEntry> | undefined;
 }
 
+/** Whether a write is not newer than another; it is not behind itself, as when its announcement is there before its answer. */
+function isBehind(entry: Versioned, by: Versioned): boolean {
+  const order = compareEntries(entry, by);
+  return order < 0 || (order === 0 && !isSameStream(entry.origin, by.origin));
+}
+
 /** Provisional entries by execution. They are as many as executions hold in hand, and go when those end. */
 export function createStaging(maxBytes: number) {
   const byToken = new Map<string, Group>();
@@ -65,8 +71,8 @@ export function createStaging(maxBytes: number) {
     if (held === undefined) return entry;
     held.count -= 1;
     if (held.count === 0) byKey.delete(key);
-    const isOvertaken = held.by !== undefined && compareEntries(entry, held.by) <= 0;
-    return isOvertaken || held.gone?.has(entry) === true ? undefined : entry;
+    const isOvertaken = (held.by !== undefined && isBehind(entry, held.by)) || held.gone?.has(entry) === true;
+    return isOvertaken ? undefined : entry;
   };
   const drop = (token: string, group: Group): void => {
     byToken.delete(token);
@@ -101,7 +107,7 @@ export function createStaging(maxBytes: number) {
       use((key) => (group === undefined ? undefined : remove(group, key)));
       if (group?.entries.size === 0) drop(token, group);
     },
-    /** What any execution holds that is not newer than `by` must not become readable any more. */
+    /** What any execution holds that is not newer than `by`, and not `by` itself, must not become readable any more. */
     overtake(key: string, by: Versioned | null): void {
       const held = byKey.get(key);
       if (held === undefined) return;

@@ -87,8 +87,10 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     wraps.localTier,
   );
   const logWriter = { writer: instance, maxKeys: config.redis.cache.logKeys };
-  const redisTier = wrap(createRedisTier({ redis: connections.cache, log: logWriter }), wraps.redisTier);
   const ownWrites = createOwnWrites(instance);
+  const redisTier = ownWrites.over(
+    wrap(createRedisTier({ redis: connections.cache, log: logWriter }), wraps.redisTier),
+  );
   const invalidations = createRedisInvalidationLog(connections.follower, logWriter);
   const shards = openQueueShards({
     config,
@@ -145,7 +147,7 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
   });
   const reader = createReader({
     localTier,
-    redisTier: ownWrites.over(redisTier),
+    redisTier,
     leases: createRedisLeases({ redis: connections.cache }),
     coherence,
     clock,
@@ -170,7 +172,6 @@ export function buildParts(config: Config, overrides: Overrides = {}) {
     connections,
     localTier,
     redisTier,
-    ownWrites,
     coherence,
     queue,
     limits,

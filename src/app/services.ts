@@ -10,6 +10,7 @@ import type { FollowRule } from '../read/coherence.ts';
 import type { Clock, RecordSource } from '../core/ports.ts';
 import { checkOf } from '../core/schema.ts';
 import {
+  byOffset,
   type Check,
   originalForm,
   type Service,
@@ -100,16 +101,7 @@ function compileService(id: string, service: ServiceConfig, around: SourceSurrou
 }
 
 function compileVersion(version: VersionConfig): VersionRule {
-  if (version.from === 'offset') {
-    return {
-      from: 'offset',
-      path: [],
-      kind: 'offset',
-      missing: 'reject',
-      maxAheadMs: 0,
-      timezone: undefined,
-    };
-  }
+  if (version.from === 'offset') return byOffset;
   const { from, field, kind, missing, maxAheadMs, timezone } = version;
   const path = from !== 'header' && field.startsWith('/') ? pointerTokens(field) : [field];
   return { from, path, kind, missing, maxAheadMs, timezone };

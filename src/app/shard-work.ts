@@ -86,7 +86,6 @@ function createShardAttempt(parts: Parts, served: () => Iterable<Served>): Execu
   const { config, log, events, wraps } = parts;
   const attempt = createPipeline({
     ...parts,
-    redisTier: parts.ownWrites.over(parts.redisTier),
     effectTimeoutMs: config.worker.effectTimeoutMs,
     onClosed: (closed) => {
       announce(events, log, config.log.messages, closed);

@@ -431,7 +431,7 @@ export interface LocalTier {
   discard(key: string, token: string, readable?: { readonly version: Version | null }): void;
   /**
    * Somebody wrote the key, or it was read from Redis: what executions of this instance hold provisionally of it, and is not
-   * newer, will not become readable when Redis answers them late, since nothing would correct it any more.
+   * newer nor that very write, will not become readable when Redis answers them late, since nothing would correct it any more.
    *
    * @param by the version and message of what was written or read; null: a delete that has none, behind which nothing can be told apart
    */

@@ -29,6 +29,16 @@ export interface VersionRule {
   readonly timezone: string | undefined;
 }
 
+/** The place of the message is the version. */
+export const byOffset: VersionRule = Object.freeze({
+  from: 'offset',
+  path: [],
+  kind: 'offset',
+  missing: 'reject',
+  maxAheadMs: 0,
+  timezone: undefined,
+});
+
 /** What reading a message yields: which record of which service changed, and what is known without a fetch. */
 export interface Change {
   readonly service: Service;

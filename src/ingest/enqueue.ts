@@ -21,42 +21,45 @@ export async function enqueue(
   part: readonly (readonly SourceRecord[])[],
   waits: WaitOptions,
 ): Promise<boolean> {
-  const { returns } = context;
   const { topic, partition } = batch;
   const at = { group: context.source.groupId, topic, partition, epoch: state.epoch };
   const chunks = part.map((records) => toChunk(records, at, context.machine));
-  const last = part.at(-1)?.at(-1)?.offset ?? '';
-  for (let before = -1; before !== returns(); ) {
-    // A Redis that was away between the two may have lost the chunks and kept the mark: both once more.
-    before = returns();
+  for (;;) {
     const moved = await untilDone(
       batch,
       'enqueueing',
-      () => enqueueAndMark(context, state, chunks, last),
+      () => enqueueAndMark(context, batch, state, chunks),
       waits,
     );
-    if (moved === 'elsewhere') return false;
-    if (moved === 'moved') continue;
-    if (!(await untilDone(batch, 'moving the mark', () => state.moveTo(last), waits))) return false;
+    if (moved !== 'again') return moved === 'moved';
   }
-  return true;
 }
 
 /**
  * Sends the mark right behind the chunks, in one round trip: it moves only over jobs that the store sees in the queue, so
- * what became of the enqueue need not be known first. Where it was early, the caller moves it after the enqueue.
+ * what became of the enqueue need not be known first. Where it was early it is moved after the enqueue, whose jobs may be done
+ * and gone by then. Whatever fails is repeated from the enqueue on: a Redis that was away meanwhile may have lost the chunks, and
+ * a mark that is moved over them before they are there again would lose them for good, should the process die in between.
+ *
+ * @returns `again`: Redis was away meanwhile
  */
 async function enqueueAndMark(
-  { queue }: Pick<EnqueueContext, 'queue'>,
+  { queue, returns }: Pick<EnqueueContext, 'queue' | 'returns'>,
+  { generation }: Pick<SourceBatch, 'generation'>,
   state: TakenPartition,
   chunks: readonly QueuedChunk[],
-  last: string,
-): Promise<'moved' | 'elsewhere' | 'early'> {
+): Promise<'moved' | 'elsewhere' | 'again'> {
+  const before = returns();
+  const last = chunks.at(-1)?.data.positions.at(-1) ?? '';
   const jobs = chunks.map(({ id }) => id);
   const sent = Promise.withResolvers<void>();
   const enqueuing = queue.enqueue(chunks, sent.resolve).finally(sent.resolve);
-  const marking = sent.promise.then(() => state.moveBehind(last, jobs));
+  const marking = sent.promise.then(() => state.moveBehind(last, generation, jobs));
   const [enqueued, marked] = await Promise.allSettled([enqueuing, marking]);
   if (enqueued.status === 'rejected') throw enqueued.reason;
-  return marked.status === 'fulfilled' ? marked.value : 'early';
+  if (marked.status === 'rejected') throw marked.reason;
+  if (marked.value === 'elsewhere') return 'elsewhere';
+  const isSame = (): boolean => before === returns();
+  if (marked.value === 'early' && isSame() && !(await state.moveTo(last, generation))) return 'elsewhere';
+  return isSame() ? 'moved' : 'again';
 }

@@ -128,12 +128,18 @@ export class TakenPartition {
     }
   }
 
+  /** Whether a batch of this generation may move the mark there: one that was given up may be long behind. */
+  #mayMoveTo(lastOffset: string, generation: number): boolean {
+    return this.isTaken(generation) && BigInt(lastOffset) >= this.next;
+  }
+
   /**
    * Moves the mark to the last offset enqueued.
    *
-   * @returns false when another consumer moved it meanwhile: nothing may be committed, compare again
+   * @returns false when another consumer, or a later batch of this one, moved it meanwhile: nothing may be committed, compare again
    */
-  async moveTo(lastOffset: string): Promise<boolean> {
+  async moveTo(lastOffset: string, generation: number): Promise<boolean> {
+    if (!this.#mayMoveTo(lastOffset, generation)) return false;
     const to = { ...this.#noted(), enqueued: lastOffset };
     if (!(await this.#move(to))) return false;
     this.next = BigInt(lastOffset) + 1n;
@@ -141,7 +147,12 @@ export class TakenPartition {
   }
 
   /** The same, sent right behind the jobs it moves over; `early` when they are not in the queue (yet). */
-  async moveBehind(lastOffset: string, jobs: readonly string[]): Promise<'moved' | 'elsewhere' | 'early'> {
+  async moveBehind(
+    lastOffset: string,
+    generation: number,
+    jobs: readonly string[],
+  ): Promise<'moved' | 'elsewhere' | 'early'> {
+    if (!this.#mayMoveTo(lastOffset, generation)) return 'elsewhere';
     const to = { ...this.#noted(), enqueued: lastOffset };
     const unnoted = this.#unnoted;
     const moved = await this.#options.marks.moveBehind(this.#name, this.#mark, to, jobs);

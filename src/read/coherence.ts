@@ -183,8 +183,14 @@ class LogFollower implements Follower {
     const problem = this.#take(entries);
     if (problem !== undefined) return problem;
     if (entries.length === 0 || clock.now() - this.#checkedMs > CHECK_MS) return this.#check();
-    this.#heardMs = askedMs;
+    this.#hear(askedMs);
     return undefined;
+  }
+
+  #hear(askedMs: number): void {
+    // What waited for Redis all that time is older than `blindMs` by now.
+    if (this.state() === 'blind') this.#refresher.drop();
+    this.#heardMs = askedMs;
   }
 
   #take(entries: readonly LogEntry[]): ResyncReason | undefined {
@@ -217,7 +223,7 @@ class LogFollower implements Follower {
       const problem = this.#take(missed);
       if (problem !== undefined) return problem;
     }
-    this.#heardMs = askedMs;
+    this.#hear(askedMs);
     return undefined;
   }
 
@@ -241,14 +247,14 @@ class LogFollower implements Follower {
   #change({ key, isDelete, version, origin }: Invalidation): void {
     const { localTier, generations, ruleOf } = this.#options;
     generations.bump(key);
-    localTier.overtake(key, version === null ? null : { version, origin });
     const held = localTier.peek(key);
-    if (held === undefined) return;
     if (isDelete || version === null) {
       localTier.evict(key, version);
-      if (localTier.peek(key) === undefined) this.#dropped += 1;
+      if (held !== undefined && localTier.peek(key) === undefined) this.#dropped += 1;
       return;
     }
+    localTier.overtake(key, { version, origin });
+    if (held === undefined) return;
     if (compareEntries(held, { version, origin }) >= 0) return;
     // Heard of too late, it must not be served until Redis has answered: by then it would be older than `blindMs`.
     const rule = this.state() === 'fresh' ? ruleOf(key) : undefined;

@@ -10,6 +10,8 @@ const MAX_WAITING = 5_000;
 export interface Refresher {
   /** Until Redis has answered the old entry is served; false: too many wait, drop it. */
   add(key: string, life: EntryLife): boolean;
+  /** What is not answered yet has been served for too long: it is dropped. */
+  drop(): void;
   /** Nothing that waits is needed any more. */
   clear(): void;
 }
@@ -25,6 +27,7 @@ export function createRefresher(options: {
 }): Refresher {
   const { localTier, redisTier, fills, clock, log } = options;
   const waiting = new Map<string, EntryLife>();
+  let asked: readonly string[] = [];
   let isRunning = false;
 
   const drop = (key: string): void => {
@@ -35,10 +38,12 @@ export function createRefresher(options: {
   async function refresh(batch: readonly (readonly [key: string, life: EntryLife])[]): Promise<void> {
     const keys = batch.map(([key]) => key);
     const generations = keys.map(fills.generationOf);
+    asked = keys;
     const found = await redisTier.read(keys).catch((thrown: unknown) => {
       log.debug({ reason: reasonOf(thrown) }, 'changed keys could not be read: they are dropped');
       return [];
     });
+    asked = [];
     const nowMs = clock.now();
     await Promise.all(
       batch.map(async ([key, life], index) => {
@@ -68,6 +73,11 @@ export function createRefresher(options: {
       waiting.set(key, life);
       if (!isRunning) void run();
       return true;
+    },
+    drop() {
+      for (const key of [...asked, ...waiting.keys()]) drop(key);
+      asked = [];
+      waiting.clear();
     },
     clear: () => waiting.clear(),
   };

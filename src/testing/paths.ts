@@ -5,7 +5,7 @@ import { systemClock } from '../core/clock.ts';
 import { fail } from '../core/errors.ts';
 import type { Log } from '../core/ports.ts';
 import { Run } from '../core/run.ts';
-import type { RetryRule, Service } from '../core/service.ts';
+import { byOffset, type RetryRule, type Service } from '../core/service.ts';
 import { Trail, type TrailStep } from '../core/trail.ts';
 import type { EffectOutcome, Effects } from '../pipeline/effect.ts';
 import { createExecutor, type Executor } from '../pipeline/executor.ts';
@@ -132,14 +132,7 @@ const pathService: Service = {
   inline: true,
   source: { fetchMany: async () => [], close: async () => undefined },
   keyOf: (id) => `path_${id}`,
-  version: {
-    from: 'offset',
-    path: [],
-    kind: 'offset',
-    missing: 'reject',
-    maxAheadMs: 0,
-    timezone: undefined,
-  },
+  version: byOffset,
   checkMessage: undefined,
   checkRecord: undefined,
   retry: oneAttempt,

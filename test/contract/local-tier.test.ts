@@ -194,6 +194,16 @@ describe('the local tier over keyv', () => {
       expect(await tier.get('a')).toBeUndefined();
     });
 
+    it('the very write that was announced before it was answered', async () => {
+      const own = entryOf('a', '5');
+      await tier.stage([own], 'job.1');
+      await tier.stage([entryOf('b', '5')], 'job.1');
+      tier.overtake('a', own);
+      tier.overtake('b', { version: own.version, origin: { ...own.origin, stream: 'other-0' } });
+      tier.promote([own, entryOf('b', '5')], 'job.1');
+      expect(await tier.getMany(['a', 'b'])).toMatchObject([{ text: 'text 5' }, undefined]);
+    });
+
     it('what came after such a delete', async () => {
       await tier.stage([entryOf('a', '5')], 'job.1');
       tier.evict('a', null);

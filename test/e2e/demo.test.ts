@@ -49,6 +49,12 @@ class DemoRun {
     return said;
   }
 
+  /** It ends with 0; else what it printed is the reason. */
+  async endsWell(): Promise<void> {
+    const code = await this.exitCode;
+    if (code !== 0) throw new Error(`the demo ended with ${code}:\n${this.output}`);
+  }
+
   /** Folders it made, and processes that run in one or were started with one, that are still there. */
   leftovers(): string[] {
     const mark = `cachewright-test-${this.pid}-`;
@@ -102,7 +108,7 @@ describeWith(['redis', 'kafka'], 'the demo on three Kafka brokers', () => {
     await demo.says(/three Kafka brokers/);
     await demo.says(/1 the original/);
     expect(demo.leftovers()).not.toEqual([]); // or the same look afterwards would prove nothing
-    expect({ code: await demo.exitCode, output: demo.output }).toMatchObject({ code: 0 });
+    await demo.endsWell();
     expect(demo.leftovers()).toEqual([]);
     expect(endsOf(demo.output)).toEqual(JOURNEYS);
     expect(demo.output).toContain('✓ all 8 journeys ended as expected');
@@ -116,7 +122,7 @@ describeWith(['redis', 'kafka'], 'the demo on three Kafka brokers', () => {
 describeWith(['redis'], 'the demo without Kafka', () => {
   it('says so, and sends the same messages by HTTP and NDJSON', async () => {
     const demo = new DemoRun('--once', '--no-kafka', '--instances', '2');
-    expect({ code: await demo.exitCode, output: demo.output }).toMatchObject({ code: 0 });
+    await demo.endsWell();
     expect(demo.output).toContain('HTTP, POST /v1/changes');
     expect(demo.output).toMatch(/instance 2 +[\d.]+ ms +x-cache: local +api/);
     expect(endsOf(demo.output)).toEqual(JOURNEYS);

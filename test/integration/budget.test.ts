@@ -43,6 +43,9 @@ const BUDGETS: readonly (Budget & { readonly messages: number; readonly chunks: 
   },
 ];
 
+/** Of these the cheapest counts: a busy machine adds looks for jobs, and never takes one away. */
+const ROUNDS = 3;
+
 /** Commands that come by time: both outboxes are looked into, instances say that they live. */
 const POLLS: ReadonlySet<string> = new Set(['xrange', 'xlen', 'info', 'quit', 'zremrangebyscore', 'ping']);
 
@@ -115,10 +118,14 @@ describeWith(['redis'], 'what a chunk costs Redis', () => {
     'stays within its budget: $messages message(s)',
     async ({ messages, chunks, ...budget }) => {
       await work(1, messages); // makes the keys known, and the scripts
-      const before = await counted();
-      await work(chunks, messages);
-      const after = await counted();
-      const cost = (name: keyof Budget): number => (after[name] - before[name]) / chunks;
+      const rounds: Budget[] = [];
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const before = await counted();
+        await work(chunks, messages);
+        const after = await counted();
+        rounds.push(perChunk(before, after, chunks));
+      }
+      const cost = (name: keyof Budget): number => Math.min(...rounds.map((round) => round[name]));
       const costs = Object.fromEntries(Object.keys(budget).map((name) => [name, cost(name as keyof Budget)]));
       const over = Object.entries(budget).filter(([name, most]) => (costs[name] ?? Infinity) > most);
       expect(over, `per chunk of ${messages}: ${JSON.stringify(costs)}`).toEqual([]);
@@ -126,3 +133,14 @@ describeWith(['redis'], 'what a chunk costs Redis', () => {
     },
   );
 });
+
+function perChunk(before: Budget, after: Budget, chunks: number): Budget {
+  const cost = (name: keyof Budget): number => (after[name] - before[name]) / chunks;
+  return {
+    commands: cost('commands'),
+    scripts: cost('scripts'),
+    reads: cost('reads'),
+    bytesIn: cost('bytesIn'),
+    bytesOut: cost('bytesOut'),
+  };
+}

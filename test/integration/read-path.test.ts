@@ -1,7 +1,7 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { fail } from '../../src/core/errors.ts';
 import type { TierWrite } from '../../src/core/ports.ts';
-import type { VersionRule } from '../../src/core/service.ts';
+import { byOffset } from '../../src/core/service.ts';
 import { describeWith } from '../support/needs.ts';
 import {
   aReadService,
@@ -20,14 +20,6 @@ const down = {
   kind: 'failed',
   error: fail('E_FETCH_FAILED', { service: 'shopInfoService', reason: 'status 500' }),
 } as const;
-const byOffset: VersionRule = {
-  from: 'offset',
-  path: [],
-  kind: 'offset',
-  missing: 'reject',
-  maxAheadMs: 0,
-  timezone: undefined,
-};
 
 describeWith(['redis'], 'the read path', () => {
   let url: string;

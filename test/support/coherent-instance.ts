@@ -62,9 +62,8 @@ export async function startInstance(
   await waitForRedis(redis, { what: 'Redis', timeoutMs: 20_000 });
   const writer = { writer: name, maxKeys: options.maxKeys ?? 500_000 };
   const plain = createRedisTier({ redis, log: writer });
-  const redisTier = options.wrapTier?.(plain) ?? plain;
   const ownWrites = createOwnWrites(name);
-  const ownTier = ownWrites.over(redisTier);
+  const redisTier = ownWrites.over(options.wrapTier?.(plain) ?? plain);
   const generations = createGenerations();
   const localTier = createCoherentLocalTier(
     createKeyvLocalTier({ maxEntries: 100_000, maxBytes: 100_000_000, clock }),
@@ -113,7 +112,7 @@ export async function startInstance(
         ttlMs: FOLLOWED_TTL_MS,
       };
       await localTier.stage([entry], token);
-      const [result] = await ownTier.write([upsert(key, digits)]);
+      const [result] = await redisTier.write([upsert(key, digits)]);
       if (result?.kind !== 'set' && result?.kind !== 'same') throw new Error(`not written: ${result?.kind}`);
       localTier.promote([entry], token);
     },

@@ -105,6 +105,17 @@ describe('the follower of the invalidation log', () => {
     expect(localTier.peek(KEY)).toBeUndefined();
   });
 
+  it('drops what waits for Redis when it hears again after it was blind', async () => {
+    await other.write([upsert(KEY, '2')]);
+    await hear();
+    expect(reads).toHaveLength(1);
+    stop(BLIND_MS + 1);
+    expect(localTier.peek(KEY)?.text).toBe('text 1');
+    await hear();
+    expect(follower.state()).toBe('fresh');
+    expect(localTier.peek(KEY)).toBeUndefined();
+  });
+
   it('counts its silence from when it asked: an answer that was long under way tells nothing of that time', async () => {
     stop(BLIND_MS - 1);
     await other.write([upsert(KEY, '2')]);

@@ -316,6 +316,32 @@ describe('the hand-off', () => {
     expect(looks).toBeGreaterThan(1);
   });
 
+  it('enqueues again before it moves a mark whose move got no answer: Redis may have lost jobs and mark, and the process may die', async () => {
+    const world = new World();
+    const order: string[] = [];
+    let isLost = false;
+    const marks: MarkStore = {
+      ...world.marks,
+      move(stream, from, to) {
+        order.push(`mark ${to.enqueued}`);
+        if (to.enqueued !== '2' || isLost) return world.marks.move(stream, from, to);
+        isLost = true;
+        world.queue.jobs.clear();
+        return Promise.reject(new Error('no answer'));
+      },
+    };
+    const enqueue = (chunks: readonly QueuedChunk[]): Promise<void> => {
+      order.push('enqueue');
+      return world.queue.enqueue(chunks);
+    };
+    world.send(3);
+    const running = await world.start({ marks, enqueue });
+    await until(() => world.committed() === '3');
+    await running.stop();
+    expect(order.slice(0, 5)).toEqual(['mark ', 'enqueue', 'mark 2', 'enqueue', 'mark 2']);
+    expect(world.queue.messages()).toEqual(['0:0="m0"', '0:1="m1"', '0:2="m2"']);
+  });
+
   it('reads again what a rolled-back Redis lost, though no commit is past it and no new message comes', async () => {
     const world = new World();
     world.send(10);

@@ -12,7 +12,7 @@ import type {
   ReadLeases,
   RedisTier,
 } from '../../../src/core/ports.ts';
-import { originalForm, type Service } from '../../../src/core/service.ts';
+import { byOffset, originalForm, type Service } from '../../../src/core/service.ts';
 import { createBackPressure, queueGauges } from '../../../src/ingest/back-pressure.ts';
 import { createHandOff } from '../../../src/ingest/hand-off.ts';
 import { createParse, type Parse } from '../../../src/pipeline/parse.ts';
@@ -111,15 +111,6 @@ function servicesOf(source: Service['source'], caching: Caching): ReadonlyMap<st
   ]);
 }
 
-const byOffset: Service['version'] = {
-  from: 'offset',
-  path: [],
-  kind: 'offset',
-  missing: 'reject',
-  maxAheadMs: 0,
-  timezone: undefined,
-};
-
 function keepMsOf({ staleWhileRevalidateMs, failSafeMs }: Caching): number {
   return Math.max(staleWhileRevalidateMs, failSafeMs);
 }
@@ -134,18 +125,16 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
   const ownGenerations = createGenerations();
   const generations = plants.generations?.(ownGenerations) ?? ownGenerations;
   const localTier = createCoherentLocalTier(plants.local?.(ownTier) ?? ownTier, generations);
-  const farTier = remoteTier(
-    remote,
-    plants.tier?.(servers.tierOf(process.name), servers) ?? servers.tierOf(process.name),
-  );
   const ownWrites = createOwnWrites(process.name);
+  const nearTier = servers.tierOf(process.name);
+  const farTier = ownWrites.over(remoteTier(remote, plants.tier?.(nearTier, servers) ?? nearTier));
   const queue = remoteQueue(remote, servers.jobs, options.mostTaken);
   const marks = remoteMarks(remote, plants.marks?.(servers.marks) ?? servers.marks);
   const attempt = createPipeline({
     chart,
     parse: deadly(options, createParse({ services, mappingOf: () => originalForm, limits, clock })),
     localTier,
-    redisTier: ownWrites.over(farTier),
+    redisTier: farTier,
     clock,
     log: silentLog,
     effectTimeoutMs: 15_000,
@@ -219,7 +208,7 @@ export async function bootInstance(options: InstanceOptions): Promise<Instance> 
   const leases = remoteLeases(remote, servers);
   const reader = createReader({
     localTier,
-    redisTier: ownWrites.over(farTier),
+    redisTier: farTier,
     leases: plants.leases?.(leases) ?? leases,
     coherence: plants.coherence?.(follower) ?? follower,
     clock,
