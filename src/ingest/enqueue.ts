@@ -25,12 +25,7 @@ export async function enqueue(
   const at = { group: context.source.groupId, topic, partition, epoch: state.epoch };
   const chunks = part.map((records) => toChunk(records, at, context.machine));
   for (;;) {
-    const moved = await untilDone(
-      batch,
-      'enqueueing',
-      () => enqueueAndMark(context, batch, state, chunks),
-      waits,
-    );
+    const moved = await untilDone(batch, 'enqueueing', () => enqueueAndMark(context, state, chunks), waits);
     if (moved !== 'again') return moved === 'moved';
   }
 }
@@ -45,21 +40,21 @@ export async function enqueue(
  */
 async function enqueueAndMark(
   { queue, returns }: Pick<EnqueueContext, 'queue' | 'returns'>,
-  { generation }: Pick<SourceBatch, 'generation'>,
   state: TakenPartition,
   chunks: readonly QueuedChunk[],
 ): Promise<'moved' | 'elsewhere' | 'again'> {
   const before = returns();
+  const { compared } = state;
   const last = chunks.at(-1)?.data.positions.at(-1) ?? '';
   const jobs = chunks.map(({ id }) => id);
   const sent = Promise.withResolvers<void>();
   const enqueuing = queue.enqueue(chunks, sent.resolve).finally(sent.resolve);
-  const marking = sent.promise.then(() => state.moveBehind(last, generation, jobs));
+  const marking = sent.promise.then(() => state.moveBehind(last, compared, jobs));
   const [enqueued, marked] = await Promise.allSettled([enqueuing, marking]);
   if (enqueued.status === 'rejected') throw enqueued.reason;
   if (marked.status === 'rejected') throw marked.reason;
   if (marked.value === 'elsewhere') return 'elsewhere';
   const isSame = (): boolean => before === returns();
-  if (marked.value === 'early' && isSame() && !(await state.moveTo(last, generation))) return 'elsewhere';
+  if (marked.value === 'early' && isSame() && !(await state.moveTo(last, compared))) return 'elsewhere';
   return isSame() ? 'moved' : 'again';
 }

@@ -144,11 +144,6 @@ async function handOver(context: Context, batch: SourceBatch, state: TakenPartit
       : batch.records;
   for (const part of inParts(cut(records, sizeOfRecord, context.limits))) {
     await underPressure(context, batch, waits);
-    if (!state.isTaken(batch.generation)) {
-      // It was paused for long: whoever had the partition meanwhile may have moved its mark.
-      if (await take(context, batch, state, waits)) batch.seek(String(state.next));
-      return;
-    }
     if (!(await enqueue(context, batch, state, part, waits))) return yieldMark(context, batch, state, waits);
     const messages = part.reduce((sum, { length }) => sum + length, 0);
     const { topic, partition } = batch;

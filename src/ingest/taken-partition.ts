@@ -31,6 +31,8 @@ export class TakenPartition {
    * already on its way: of such a batch nothing may be enqueued.
    */
   isPlaced = false;
+  /** How often mark and commit were compared. */
+  compared = 0;
   #name: MarkName;
   #mark: Mark | null = null;
   #generation = UNTAKEN;
@@ -123,14 +125,15 @@ export class TakenPartition {
       this.next = BigInt(decision.from);
       this.isPlaced = false;
       this.#generation = generation;
+      this.compared += 1;
       this.#tell(decision, committed, mark);
       return decision;
     }
   }
 
-  /** Whether a batch of this generation may move the mark there: one that was given up may be long behind. */
-  #mayMoveTo(lastOffset: string, generation: number): boolean {
-    return this.isTaken(generation) && BigInt(lastOffset) >= this.next;
+  /** Whether the mark may move there, for a batch that began after so many comparisons: one that was given up may be long behind. */
+  #mayMoveTo(lastOffset: string, compared: number): boolean {
+    return compared === this.compared && BigInt(lastOffset) >= this.next;
   }
 
   /**
@@ -138,8 +141,8 @@ export class TakenPartition {
    *
    * @returns false when another consumer, or a later batch of this one, moved it meanwhile: nothing may be committed, compare again
    */
-  async moveTo(lastOffset: string, generation: number): Promise<boolean> {
-    if (!this.#mayMoveTo(lastOffset, generation)) return false;
+  async moveTo(lastOffset: string, compared: number): Promise<boolean> {
+    if (!this.#mayMoveTo(lastOffset, compared)) return false;
     const to = { ...this.#noted(), enqueued: lastOffset };
     if (!(await this.#move(to))) return false;
     this.next = BigInt(lastOffset) + 1n;
@@ -149,10 +152,10 @@ export class TakenPartition {
   /** The same, sent right behind the jobs it moves over; `early` when they are not in the queue (yet). */
   async moveBehind(
     lastOffset: string,
-    generation: number,
+    compared: number,
     jobs: readonly string[],
   ): Promise<'moved' | 'elsewhere' | 'early'> {
-    if (!this.#mayMoveTo(lastOffset, generation)) return 'elsewhere';
+    if (!this.#mayMoveTo(lastOffset, compared)) return 'elsewhere';
     const to = { ...this.#noted(), enqueued: lastOffset };
     const unnoted = this.#unnoted;
     const moved = await this.#options.marks.moveBehind(this.#name, this.#mark, to, jobs);
