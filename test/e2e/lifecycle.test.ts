@@ -243,9 +243,11 @@ describeWith(['redis', 'kafka'], 'a flow from Kafka', () => {
     const served: number[] = [];
     const newest = await produce(async (batch) => {
       if (batch === BATCHES / 3) {
+        // Asked for, it is in the local tier also where that was emptied since, as when its follower had to begin anew.
         const isCached = async () =>
+          (await fetch(`${running.url}/v1/records/stockService/${UNCHANGED}`)).status === 200 &&
           (await running.app.parts.localTier.get(`stock_${UNCHANGED}`)) !== undefined;
-        await waitFor(isCached, { what: 'messages to flow' });
+        await waitFor(isCached, { what: 'messages to flow', timeoutMs: 60_000 });
         source.setMode('slow');
         source.resetCounts();
       }

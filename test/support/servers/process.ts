@@ -42,7 +42,7 @@ type Condition<T> = () => T | false | null | undefined | Promise<T | false | nul
 export interface WaitOptions {
   /** What we wait for, as it should read in "gave up waiting for …". */
   readonly what: string;
-  /** @defaultValue 10_000 */
+  /** @defaultValue 30_000 */
   readonly timeoutMs?: number;
   /** Pause between two looks. @defaultValue 20 */
   readonly everyMs?: number;
@@ -55,7 +55,7 @@ export interface WaitOptions {
  * A throwing condition counts as "not yet"; its last error is the cause of the failure.
  */
 export async function waitFor<T>(condition: Condition<T>, options: WaitOptions): Promise<T> {
-  const { what, timeoutMs = 10_000, everyMs = 20, giveUpOn } = options;
+  const { what, timeoutMs = 30_000, everyMs = 20, giveUpOn } = options;
   const deadline = performance.now() + timeoutMs;
   let lastError: unknown;
   for (;;) {
