@@ -41,8 +41,8 @@ export interface FollowerOptions {
   readonly generations: Generations;
   /** The rule of the service a key belongs to; undefined: of none that this instance knows. */
   readonly ruleOf: (key: string) => FollowRule | undefined;
-  /** The writes of this instance's pipeline, which puts them into the local tier by itself; left out: it has none. */
-  readonly ownWrites?: OwnWriteStates;
+  /** The writes of this instance, which offers them to the local tier by itself. */
+  readonly ownWrites: OwnWriteStates;
   /** Silence after which the local tier is not trusted any more, milliseconds. */
   readonly blindMs: number;
   readonly clock: Clock;

@@ -61,16 +61,16 @@ export interface OwnEntries {
   clear(): void;
 }
 
-export function createOwnEntries(writes: OwnWriteStates | undefined, clock: Clock): OwnEntries {
+export function createOwnEntries(writes: OwnWriteStates, clock: Clock): OwnEntries {
   let waiting: { readonly entry: LogEntry; readonly heardMs: number }[] = [];
   return {
     takes(entry) {
-      const state = writes?.stateOf(entry.writer) ?? 'unknown';
+      const state = writes.stateOf(entry.writer);
       if (state === 'underWay') waiting.push({ entry, heardMs: clock.now() });
       return state !== 'unknown';
     },
     overdue() {
-      if (writes === undefined || waiting.length === 0) return [];
+      if (waiting.length === 0) return [];
       const sinceMs = clock.now() - ANSWER_MS;
       const open = waiting.filter(({ entry }) => writes.stateOf(entry.writer) !== 'taken');
       const isOverdue = ({ entry, heardMs }: (typeof waiting)[number]): boolean =>
