@@ -20,12 +20,16 @@ export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
     options.clock,
   );
   // One entry of keyv for all an execution stages together: keyv's price is by call and key, and a chunk has a thousand.
-  const provisional = overKeyv<Staged>({ read: store.staged, write: store.stage }, options.clock);
+  const provisional = overKeyv<Staged, readonly LocalEntry[]>(
+    { read: store.staged, write: store.stage },
+    options.clock,
+  );
   // keyv passes over an empty key.
   const nameOf = (token: string): string => `execution ${token}`;
   return {
     async stage(entries, token) {
-      await provisional.set(nameOf(token), new Map(entries.map((entry) => [entry.key, frozen(entry)])));
+      for (const entry of entries) freeze(entry);
+      await provisional.set(nameOf(token), entries);
     },
     async staged(keys, token) {
       const held = await provisional.get(nameOf(token));
@@ -39,7 +43,8 @@ export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
     getMany: (keys) => readable.getMany([...keys]),
     peek: store.peek,
     async fill(entry) {
-      await readable.set(entry.key, frozen(entry));
+      freeze(entry);
+      await readable.set(entry.key, entry);
     },
     clear: store.clear,
     size: store.size,
@@ -49,9 +54,9 @@ export function createKeyvLocalTier(options: LocalTierOptions): LocalTier {
   };
 }
 
-interface View<Value> {
-  readonly read: (key: string, nowMs: number) => Value | undefined;
-  readonly write: (key: string, value: Value) => void;
+interface View<Found, Written> {
+  readonly read: (key: string, nowMs: number) => Found | undefined;
+  readonly write: (key: string, value: Written) => void;
 }
 
 /**
@@ -61,12 +66,15 @@ interface View<Value> {
  * `capabilities.expires` keeps keyv from wrapping the store once more, which would hand it a TTL as third argument.
  * Without an `error` listener keyv throws what the store throws instead of swallowing it.
  */
-function overKeyv<Value extends object>({ read, write }: View<Value>, clock: Clock): Keyv<Value> {
-  const row = (key: string, nowMs: number): { value: Value } | undefined => {
+function overKeyv<Found extends object, Written = Found>(
+  { read, write }: View<Found, Written>,
+  clock: Clock,
+) {
+  const row = (key: string, nowMs: number): { value: Found } | undefined => {
     const value = read(key, nowMs);
     return value === undefined ? undefined : { value };
   };
-  return new Keyv<Value>({
+  const keyv = new Keyv<Found>({
     serialization: false,
     store: {
       capabilities: { expires: true },
@@ -76,17 +84,22 @@ function overKeyv<Value extends object>({ read, write }: View<Value>, clock: Clo
         const nowMs = clock.now();
         return keys.map((key) => row(key, nowMs));
       },
-      set: (key: string, { value }: { readonly value: Value }) => {
+      set: (key: string, { value }: { readonly value: Written }) => {
         write(key, value);
         return true;
       },
     },
   });
+  return {
+    get: (key: string) => keyv.get(key),
+    getMany: (keys: string[]) => keyv.getMany(keys),
+    set: (key: string, value: Written) => keyv.set(key, value),
+  };
 }
 
-function frozen(entry: LocalEntry): LocalEntry {
-  if (Object.isFrozen(entry)) return entry;
+function freeze(entry: LocalEntry): void {
+  if (Object.isFrozen(entry)) return;
   Object.freeze(entry.version);
   Object.freeze(entry.origin);
-  return Object.freeze(entry);
+  Object.freeze(entry);
 }

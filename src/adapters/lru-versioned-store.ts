@@ -18,8 +18,8 @@ export interface VersionedStoreOptions {
 }
 
 export interface VersionedStore {
-  /** Adds to what `token` has staged; the map becomes the store's. An entry that is larger than the whole store is not kept. */
-  readonly stage: (token: string, entries: Staged) => void;
+  /** Adds to what `token` has staged. An entry that is larger than the whole store is not kept. */
+  readonly stage: (token: string, entries: readonly LocalEntry[]) => void;
   readonly staged: (token: string) => Staged | undefined;
   readonly promote: LocalTier['promote'];
   readonly discard: LocalTier['discard'];
@@ -72,10 +72,9 @@ export function createVersionedStore({ maxEntries, maxBytes, clock }: VersionedS
       provisional.taking(token, (take) => {
         for (const entry of entries) {
           const { key } = entry;
-          const own = take(key);
-          const held = readable.peek(key);
           // Nothing else keeps out an older write that is answered later, when this entry has left the tier by then.
-          provisional.overtake(key, entry);
+          const own = take(key, entry);
+          const held = readable.peek(key);
           if (own !== undefined && isSame(own.version, entry.version)) put(key, newest(held, own));
           else if (held !== undefined && compareEntries(held, entry) < 0) readable.delete(key);
         }

@@ -22,37 +22,45 @@ interface Rivals {
   leader: Run | undefined;
   /** Whom the leader stands for. */
   followers: readonly Run[];
+  /** Whether the next election looks at these. */
+  isOpen: boolean;
 }
 
 const NONE: readonly Run[] = [];
 
 export function createSupersession(): Supersession {
   const byKey = new Map<string, Rivals>();
-  const open = new Set<Rivals>();
+  let open: Rivals[] = [];
 
   const rivalsOf = (run: Run): Rivals | undefined =>
     run.change === undefined ? undefined : byKey.get(run.change.key);
+  const reopen = (rivals: Rivals): void => {
+    if (rivals.isOpen) return;
+    rivals.isOpen = true;
+    open.push(rivals);
+  };
 
   return {
     enter(run) {
       const key = run.change?.key ?? '';
-      let rivals = byKey.get(key);
-      if (rivals === undefined) {
-        rivals = { pending: [run], leader: undefined, followers: NONE };
-        byKey.set(key, rivals);
-      } else {
-        rivals.pending.push(run);
+      const known = byKey.get(key);
+      if (known !== undefined) {
+        known.pending.push(run);
+        reopen(known);
+        return;
       }
-      open.add(rivals);
+      const rivals = { pending: [run], leader: undefined, followers: NONE, isOpen: true };
+      byKey.set(key, rivals);
+      open.push(rivals);
     },
 
     elect() {
       const leaders: Run[] = [];
       for (const rivals of open) {
-        if (rivals.leader !== undefined || rivals.pending.length === 0) continue;
-        leaders.push(electOne(rivals));
+        rivals.isOpen = false;
+        if (rivals.leader === undefined && rivals.pending.length > 0) leaders.push(electOne(rivals));
       }
-      open.clear();
+      open = [];
       return leaders;
     },
 
@@ -62,7 +70,8 @@ export function createSupersession(): Supersession {
       const { followers } = rivals;
       rivals.leader = undefined;
       rivals.followers = NONE;
-      open.add(rivals);
+      if (followers.length === 0 && rivals.pending.length === 0) return;
+      reopen(rivals);
       if (run.state === 'rejected' || run.state === 'gaveUp') {
         rivals.pending = [...followers, ...rivals.pending];
         return;
@@ -83,13 +92,20 @@ export function createSupersession(): Supersession {
   };
 }
 
-/** Most keys stand alone in their chunk. */
 function electOne(rivals: Rivals): Run {
-  const comparable = rivals.pending.length === 1 ? rivals.pending : firstComparable(rivals.pending);
+  const { pending } = rivals;
+  const [lone] = pending;
+  // Most keys stand alone in their chunk.
+  if (lone !== undefined && pending.length === 1) {
+    pending.pop();
+    rivals.leader = lone;
+    return lone;
+  }
+  const comparable = firstComparable(pending);
   const leader = newest(comparable);
   rivals.leader = leader;
-  rivals.followers = comparable.length === 1 ? NONE : comparable.filter((run) => run !== leader);
-  rivals.pending = rivals.pending.slice(comparable.length);
+  rivals.followers = comparable.filter((run) => run !== leader);
+  rivals.pending = pending.slice(comparable.length);
   return leader;
 }
 

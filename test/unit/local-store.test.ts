@@ -8,7 +8,7 @@ function store() {
   return { ...versioned, readable: (key: string) => versioned.readable(key, clock.now()) };
 }
 
-const one = (key: string, digits: string) => new Map([[key, entryOf(key, digits)]]);
+const one = (key: string, digits: string) => [entryOf(key, digits)];
 
 describe('the versioned store', () => {
   it('counts the bytes of everything it holds, and gives them back', () => {
