@@ -9,7 +9,7 @@ import { fail } from './errors.ts';
 export const PLAIN_FORMAT = 1;
 
 /** The newest layout this program reads, the packed one of `packed-chunk.ts`; a worker that meets a newer one leaves the job waiting. */
-export const CHUNK_FORMAT = 2;
+export const CHUNK_FORMAT = 3;
 
 /** What a run that waits remembers; a run that never started has none of this. */
 export interface Waiting {
@@ -81,11 +81,11 @@ export function chunkOf(messages: readonly Message[], machine: string, more: Mor
   );
 }
 
-/** The same from its columns; those that hold nothing are left out. */
-export function chunkOfColumns(
-  { keys, headers, ...columns }: Columns,
+/** The same from its columns, whatever its values are yet; columns that hold nothing are left out. */
+export function chunkOfColumns<Value>(
+  { keys, headers, ...columns }: Columns<Value>,
   { redrive = 0, parentExecutions = 0, suspect, waiting }: More = {},
-): ChunkData {
+): Omit<ChunkData, 'values'> & { readonly values: readonly Value[] } {
   return {
     format: PLAIN_FORMAT,
     ...columns,
@@ -98,8 +98,8 @@ export function chunkOfColumns(
   };
 }
 
-type Columns = Pick<ChunkData, 'machine' | 'stream' | 'epoch' | 'positions' | 'times' | 'values'> &
-  Required<Pick<ChunkData, 'keys' | 'headers'>>;
+type Columns<Value> = Pick<ChunkData, 'machine' | 'stream' | 'epoch' | 'positions' | 'times'> &
+  Required<Pick<ChunkData, 'keys' | 'headers'>> & { readonly values: readonly Value[] };
 
 /** The message at an index of a chunk. */
 export function messageAt(chunk: ChunkData, index: number): Message {

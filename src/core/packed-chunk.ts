@@ -3,8 +3,9 @@
  * weigh is paid six times (written, stored, logged to disk, read, held by the worker, collected). 300-byte messages
  * become a fifth. A small one stays as it is, readable with `redis-cli HGET`; the queue board unpacks both.
  */
+import { isUtf8 } from 'node:buffer';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import type { Bytes } from './change.ts';
+import { type Bytes, toBytes } from './change.ts';
 import { CHUNK_FORMAT, type ChunkData, PLAIN_FORMAT } from './chunk.ts';
 
 /** Characters of values from which packing costs less than it saves: below, a call of the compressor costs more than JSON. */
@@ -27,16 +28,44 @@ export interface PackedChunk {
 export type StoredChunk = ChunkData | PackedChunk;
 
 /** The chunk's columns without the texts of its values: their lengths in bytes instead (null: no text, see `odd`). */
-interface Head extends Omit<ChunkData, 'format' | 'values' | 'positions'> {
+interface Head extends Omit<ChunkData, 'format' | 'values' | 'positions' | 'keys'> {
   /** The first position alone where each follows the one before, as in most partitions; else all. */
   readonly positions: readonly string[];
+  /** What `times` are reckoned from, epoch milliseconds; absent in format 2: from 0. */
+  readonly sinceMs?: number;
+  /** One text, a line each, where all are texts without line feeds: as JSON strings, V8 would look up every short one in a table of all. */
+  readonly keys?: string | readonly (Bytes | null)[];
   readonly lengths: readonly (number | null)[];
   /** Values that are no text, by index: missing ones and bytes that are not UTF-8. */
   readonly odd: Readonly<Record<string, Bytes | null>>;
 }
 
-export function packChunk(chunk: ChunkData): ChunkData | PackedChunk {
-  const { format: _, values, positions, ...columns } = chunk;
+/** A chunk whose values are still the bytes that arrived. */
+export interface RawChunk extends Omit<ChunkData, 'values'> {
+  readonly values: readonly (Buffer | null)[];
+}
+
+/** The same as {@link packChunk}, without making texts of bytes that are packed again at once. */
+export function packRawChunk(chunk: RawChunk): StoredChunk {
+  const { values } = chunk;
+  const bytes = values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
+  if (bytes < PACK_FROM) return { ...chunk, values: values.map(bytesOf) };
+  const odd: Record<string, Bytes | null> = {};
+  const bodies: Buffer[] = [];
+  const lengths = values.map((value, index) => {
+    if (value !== null && isUtf8(value)) {
+      bodies.push(value);
+      return value.length;
+    }
+    odd[index] = bytesOf(value);
+    return null;
+  });
+  return pack(chunk, lengths, odd, bodies);
+}
+
+export function packChunk(chunk: StoredChunk): StoredChunk {
+  if (isPacked(chunk)) return chunk;
+  const { values } = chunk;
   let characters = 0;
   for (const value of values) if (typeof value === 'string') characters += value.length;
   if (characters < PACK_FROM) return chunk;
@@ -50,15 +79,29 @@ export function packChunk(chunk: ChunkData): ChunkData | PackedChunk {
   // One byte a character: the common case, in which nothing needs to be measured.
   const lengthOf = body.length === characters ? (text: string) => text.length : Buffer.byteLength;
   const lengths = values.map((value) => (typeof value === 'string' ? lengthOf(value) : null));
+  return pack(chunk, lengths, odd, [body]);
+}
+
+function pack(
+  chunk: ChunkData | RawChunk,
+  lengths: Head['lengths'],
+  odd: Head['odd'],
+  bodies: readonly Buffer[],
+): PackedChunk {
+  const { format: _format, values: _values, positions, times, keys, ...columns } = chunk;
+  const sinceMs = times[0] ?? 0;
   const head = Buffer.from(
     JSON.stringify({
       ...columns,
+      sinceMs,
+      times: times.map((timeMs) => timeMs - sinceMs),
+      ...(keys !== undefined && { keys: areLines(keys) ? keys.join('\n') : keys }),
       positions: isInSequence(positions) ? positions.slice(0, 1) : positions,
       lengths,
       odd,
     } satisfies Head),
   );
-  const raw = Buffer.concat([Buffer.from(`${head.length}\n`), head, body]);
+  const raw = Buffer.concat([Buffer.from(`${head.length}\n`), head, ...bodies]);
   return {
     format: CHUNK_FORMAT,
     stream: chunk.stream,
@@ -75,7 +118,8 @@ export function unpackChunk(stored: StoredChunk): ChunkData {
   const raw = zstdDecompressSync(Buffer.from(stored.packed, 'base64'));
   const headAt = raw.indexOf(0x0a) + 1;
   const bodyAt = headAt + Number(raw.toString('latin1', 0, headAt - 1));
-  const { lengths, odd, positions, ...columns } = headOf(raw.toString('utf8', headAt, bodyAt));
+  const head = headOf(raw.toString('utf8', headAt, bodyAt));
+  const { lengths, odd, positions, sinceMs = 0, times, keys, ...columns } = head;
   let at = bodyAt;
   // A copy for each text: a slice of one long string would keep the whole chunk alive in the local tier.
   const values = lengths.map((length, index) => {
@@ -88,6 +132,8 @@ export function unpackChunk(stored: StoredChunk): ChunkData {
     ...columns,
     format: PLAIN_FORMAT,
     positions: positions.length < lengths.length ? sequence(positions[0] ?? '', lengths.length) : positions,
+    times: times.map((timeMs) => sinceMs + timeMs),
+    ...(keys !== undefined && { keys: typeof keys === 'string' ? keys.split('\n') : keys }),
     values,
   };
 }
@@ -104,8 +150,16 @@ function sequence(first: string, length: number): string[] {
   return Array.from({ length }, (_, index) => String(from + index));
 }
 
+function bytesOf(raw: Buffer | null): Bytes | null {
+  return raw === null ? null : toBytes(raw, isUtf8);
+}
+
+function areLines(keys: readonly (Bytes | null)[]): keys is readonly string[] {
+  return keys.every((key) => typeof key === 'string' && !key.includes('\n'));
+}
+
 function isPacked(stored: StoredChunk): stored is PackedChunk {
-  return stored.format === CHUNK_FORMAT && 'packed' in stored;
+  return stored.format <= CHUNK_FORMAT && 'packed' in stored;
 }
 
 /** What {@link packChunk} wrote. */

@@ -5,6 +5,7 @@ import type { Bytes, Header, Operation, Origin } from './change.ts';
 import type { ChunkData } from './chunk.ts';
 import type { Redriving } from './dead-letter.ts';
 import type { CachewrightError } from './errors.ts';
+import type { StoredChunk } from './packed-chunk.ts';
 import type { Version } from './service.ts';
 import type { StreamPlace } from './shards.ts';
 import type { AuditEntry, AuditRecord } from './trail.ts';
@@ -117,12 +118,12 @@ export interface ChangeSource {
 // ── The queue ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A chunk on its way into the queue. */
-export interface QueuedChunk {
+export interface QueuedChunk<Data extends StoredChunk = StoredChunk> {
   /** Deterministic: the same messages cut the same way have the same id. Never a `:`. */
   readonly id: string;
   /** Shown in the queue UI: `cache-message/0 1200–1327`. */
   readonly name: string;
-  readonly data: ChunkData;
+  readonly data: Data;
   /** The stream whose mark stands for it: both go to the same shard. Not there: any shard will do. */
   readonly place?: StreamPlace;
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Message } from '../core/change.ts';
-import { chunkOf, type Waiting } from '../core/chunk.ts';
+import { type ChunkData, chunkOf, type Waiting } from '../core/chunk.ts';
 import { type LetterHead, partOf } from '../core/dead-letter.ts';
 import type { DeadLetter, QueuedChunk, StoredLetter } from '../core/ports.ts';
 import { compareDigits } from '../core/version.ts';
@@ -69,7 +69,7 @@ const RESUME: Waiting = { state: 'parsed', attempts: 0, dueMs: 0, sinceMs: 0, er
  * The chunk that redrives letters, all of one stream, epoch and redrive. The same letters make the same job id, so that a
  * redrive that died half-way and is asked for again enqueues nothing twice.
  */
-export function chunkOfLetters(stored: readonly StoredLetter[], machine: string): QueuedChunk {
+export function chunkOfLetters(stored: readonly StoredLetter[], machine: string): QueuedChunk<ChunkData> {
   const letters = stored.map(({ letter }) => letter).toSorted(compareLetters);
   const messages: Message[] = [];
   const waiting: Record<string, Waiting> = {};

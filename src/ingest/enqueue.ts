@@ -24,8 +24,14 @@ export async function enqueue(
   const { topic, partition } = batch;
   const at = { group: context.source.groupId, topic, partition, epoch: state.epoch };
   const chunks = part.map((records) => toChunk(records, at, context.machine));
+  const last = part.at(-1)?.at(-1)?.offset ?? '';
   for (;;) {
-    const moved = await untilDone(batch, 'enqueueing', () => enqueueAndMark(context, state, chunks), waits);
+    const moved = await untilDone(
+      batch,
+      'enqueueing',
+      () => enqueueAndMark(context, state, chunks, last),
+      waits,
+    );
     if (moved !== 'again') return moved === 'moved';
   }
 }
@@ -36,16 +42,17 @@ export async function enqueue(
  * and gone by then. Whatever fails is repeated from the enqueue on: a Redis that was away meanwhile may have lost the chunks, and
  * a mark that is moved over them before they are there again would lose them for good, should the process die in between.
  *
+ * @param last offset of the last record in the chunks
  * @returns `again`: Redis was away meanwhile
  */
 async function enqueueAndMark(
   { queue, returns }: Pick<EnqueueContext, 'queue' | 'returns'>,
   state: TakenPartition,
   chunks: readonly QueuedChunk[],
+  last: string,
 ): Promise<'moved' | 'elsewhere' | 'again'> {
   const before = returns();
   const { compared } = state;
-  const last = chunks.at(-1)?.data.positions.at(-1) ?? '';
   const jobs = chunks.map(({ id }) => id);
   const sent = Promise.withResolvers<void>();
   const enqueuing = queue.enqueue(chunks, sent.resolve).finally(sent.resolve);

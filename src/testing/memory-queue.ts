@@ -1,5 +1,6 @@
 import type { ChunkData } from '../core/chunk.ts';
 import { letterId } from '../core/dead-letter.ts';
+import { unpackChunk } from '../core/packed-chunk.ts';
 import type {
   AuditStore,
   ChunkQueue,
@@ -55,7 +56,7 @@ export function createMemoryQueue({ clock, audit, deadLetters }: MemoryQueueOpti
       jobs.set(id, {
         id,
         name,
-        data,
+        data: unpackChunk(data),
         executions: 0,
         lastClosed: 0,
         begun: 0,

@@ -5,6 +5,7 @@ import { MemoryCluster } from '../../src/adapters/memory-cluster.ts';
 import { createMemoryMarks, type MemoryMarks } from '../../src/adapters/memory-marks.ts';
 import { createMemorySource } from '../../src/adapters/memory-source.ts';
 import { fail } from '../../src/core/errors.ts';
+import { unpackChunk } from '../../src/core/packed-chunk.ts';
 import type { ChangeSource, Clock, MarkStore, QueuedChunk, SourceBatch } from '../../src/core/ports.ts';
 import { createHandOff, type IngestEvent } from '../../src/ingest/hand-off.ts';
 import { silentLog } from '../../src/testing/paths.ts';
@@ -36,11 +37,10 @@ class FakeQueue {
 
   /** `epoch:position="value"` of everything that was ever taken. */
   messages(): string[] {
-    return [...this.jobs.values()].flatMap(({ data }) =>
-      data.positions.map(
-        (position, index) => `${data.epoch}:${position}=${JSON.stringify(data.values[index])}`,
-      ),
-    );
+    return [...this.jobs.values()].flatMap((job) => {
+      const { epoch, positions, values } = unpackChunk(job.data);
+      return positions.map((position, index) => `${epoch}:${position}=${JSON.stringify(values[index])}`);
+    });
   }
 }
 

@@ -1,8 +1,9 @@
+import { isUtf8 } from 'node:buffer';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Bytes, Message } from '../../src/core/change.ts';
+import { type Bytes, type Message, toBytes } from '../../src/core/change.ts';
 import { CHUNK_FORMAT, chunkOf, PLAIN_FORMAT } from '../../src/core/chunk.ts';
-import { packChunk, unpackChunk } from '../../src/core/packed-chunk.ts';
+import { packChunk, packRawChunk, unpackChunk } from '../../src/core/packed-chunk.ts';
 
 const messageOf = (value: Bytes | null, index: number, more: Partial<Message> = {}): Message => ({
   origin: {
@@ -64,6 +65,20 @@ describe('a chunk in its job', () => {
     );
   });
 
+  it.each([
+    ['text', '17'],
+    ['nothing', ''],
+    ['a text of several lines', 'a\nb'],
+    ['no text', { base64: '/w==' }],
+    ['no key', null],
+  ] as const)('comes back with its keys: %s', (_, key) => {
+    const chunk = chunkOf(
+      ['x'.repeat(20_000), 'y'].map((value, index) => messageOf(value, index, index === 0 ? {} : { key })),
+      'change-message@1',
+    );
+    expect(throughRedis(chunk)).toEqual(chunk);
+  });
+
   it('comes back as it was, whatever is in it', () => {
     const value = fc.oneof(
       fc.string({ unit: 'grapheme' }),
@@ -75,6 +90,29 @@ describe('a chunk in its job', () => {
         expect(throughRedis(large(values))).toEqual(large(values));
       }),
     );
+  });
+
+  it.each([20, 20_000])('is the same from bytes as from texts, the first of %d bytes', (length) => {
+    const raws = [
+      Buffer.alloc(length, 'x'),
+      Buffer.from('größe 漢字'),
+      Buffer.from([0xff, 0x00]),
+      // Each is half of a character: together they would be one.
+      Buffer.from('ö').subarray(0, 1),
+      Buffer.from('ö').subarray(1),
+      Buffer.alloc(0),
+      null,
+    ];
+    const values = raws.map((raw) => (raw === null ? null : toBytes(raw, isUtf8)));
+    const chunk = chunkOf(
+      values.map((value, index) => messageOf(value, index)),
+      'change-message@1',
+    );
+    const stored = packRawChunk({ ...chunk, values: raws });
+    expect('packed' in stored).toBe(length > 16_384);
+    expect(stored).toEqual(packChunk(chunk));
+    expect(unpackChunk(stored)).toEqual(chunk);
+    expect(packChunk(stored)).toBe(stored);
   });
 
   it('leaves a format that is not known yet to whoever knows it', () => {

@@ -5,6 +5,7 @@ import { createMemoryMarks } from '../../src/adapters/memory-marks.ts';
 import { createMemorySource } from '../../src/adapters/memory-source.ts';
 import { offsetsIn, timeIn } from '../../src/cli/replay-start.ts';
 import { fail } from '../../src/core/errors.ts';
+import { unpackChunk } from '../../src/core/packed-chunk.ts';
 import type { Clock, LogBounds, Mark, QueuedChunk } from '../../src/core/ports.ts';
 import { replay, type ReplayProgress, type ReplayReport } from '../../src/ingest/replay.ts';
 import { planReplay, type ReplayRange } from '../../src/ingest/replay-plan.ts';
@@ -199,7 +200,10 @@ class World {
   }
 
   positions(): string[] {
-    return this.jobs.flatMap(({ data }) => data.positions.map((position) => `${data.epoch}:${position}`));
+    return this.jobs.flatMap((job) => {
+      const { epoch, positions } = unpackChunk(job.data);
+      return positions.map((position) => `${epoch}:${position}`);
+    });
   }
 }
 
@@ -235,7 +239,7 @@ describe('a replay', () => {
   it('keeps to its rate, in chunks no larger than a second of it', async () => {
     const world = new World(20);
     await world.run(until(19), 2);
-    expect(Math.max(...world.jobs.map(({ data }) => data.positions.length))).toBe(2);
+    expect(Math.max(...world.jobs.map(({ data }) => unpackChunk(data).positions.length))).toBe(2);
     expect(world.clock.now()).toBeGreaterThan(8_000);
   });
 
