@@ -1,6 +1,6 @@
 import { DelayedError, type Job, Queue, WaitingError } from 'bullmq';
 import type { Cluster, Redis } from 'ioredis';
-import { type EmptyChunk, PLAIN_FORMAT } from '../core/chunk.ts';
+import { type ChunkData, type EmptyChunk, PLAIN_FORMAT } from '../core/chunk.ts';
 import { asError, fail, reasonOf } from '../core/errors.ts';
 import { packChunk, unpackChunk } from '../core/packed-chunk.ts';
 import { within } from '../core/within.ts';
@@ -163,7 +163,7 @@ async function executionOf(
   signal: AbortSignal,
 ): Promise<Execution> {
   const id = job.id ?? '';
-  const data = unpackChunk(job.data);
+  let data: ChunkData | undefined;
   const number = job.attemptsStarted;
   const left = number > 1 ? await script.left(id) : NOTHING_LEFT;
   const startedMs = clock.now();
@@ -179,7 +179,10 @@ async function executionOf(
   return {
     job: id,
     name: job.name,
-    data,
+    // Not before it is asked for: a job may wait for its turn.
+    get data() {
+      return (data ??= unpackChunk(job.data));
+    },
     execution: number,
     lastClosed: left.closed,
     begun: left.begun,

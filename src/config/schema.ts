@@ -60,12 +60,12 @@ const queue = section(
     ).default(1),
     concurrency: integer(
       { min: 1, max: 1_000 },
-      'Chunks a worker process has in hand at once, divided evenly among the shards, at least one for each. More hides the latency of sources; each holds up to `queue.maxChunkBytes` and what it fetched in memory.',
+      'Chunks a worker process has in hand at once, divided evenly among the shards, at least one for each. More hides the latency of sources; three are busy at once beside those that wait for one. Each holds up to `queue.maxChunkBytes` and what it fetched in memory.',
     ).default(16),
     maxChunkMessages: integer(
       { min: 1, max: 10_000 },
-      'Messages of one job at most. Chunks of 100 cost a third of the speed of chunks of 500 to 1,000; larger ones block Redis for longer.',
-    ).default(1_000),
+      'Messages of one job at most. Chunks of 100 cost a third of the speed of chunks of 1,000, those a twentieth of that of 3,000; the more, the longer the process is at one job before it looks at anything else.',
+    ).default(3_000),
     maxChunkBytes: integer(
       { min: 1024, max: 64 * MIB, unit: 'bytes' },
       'Bytes of messages in one job at most; a larger message is a job of its own.',

@@ -1,6 +1,6 @@
 /** How large a chunk, one job, may become. */
 export interface ChunkLimits {
-  /** 500 – 1,000 keep the cost of a job small beside its messages; each runs its messages through the machine together. */
+  /** From 1,000 on the cost of a job is small beside its messages; each runs its messages through the machine together. */
   readonly maxChunkMessages: number;
   /** Bytes of keys, values and headers. A message larger than this makes a chunk of its own. */
   readonly maxChunkBytes: number;

@@ -12,6 +12,7 @@ import type { Executor } from './executor.ts';
 import { createLeaveToNewer, newerThan } from './leave-to-newer.ts';
 import type { Parse } from './parse.ts';
 import { type Resting, restOf, runsOfChunk } from './runs-of-chunk.ts';
+import { createTurns, type GiveBack } from './turns.ts';
 
 export interface AttemptOptions {
   readonly chart: Chart;
@@ -31,6 +32,12 @@ export interface ClosedExecution {
   readonly endedMs: number;
 }
 
+/**
+ * Executions at once that wait for nothing but this process and its tiers. Few keep the process busy while the others wait
+ * for Redis; what more would have in hand is memory, and the collector's work.
+ */
+const BUSY_AT_ONCE = 3;
+
 /** Of a job that kills its workers no message is read before it is split: reading it may be what kills. */
 const readNothing: Parse = () => ({ kind: 'ignored' });
 
@@ -41,14 +48,26 @@ const readNothing: Parse = () => ({ kind: 'ignored' });
 export function createAttempt(options: AttemptOptions): ExecutionHandler {
   const { chart, parse, clock, log } = options;
   const oneSuspectAtATime = createSuspectGate();
+  const takeTurn = createTurns(BUSY_AT_ONCE);
   const leaveToNewer = createLeaveToNewer(options);
 
   return async (execution) => {
+    const giveBack = await takeTurn();
+    try {
+      return await attempt(execution, giveBack);
+    } finally {
+      giveBack();
+    }
+  };
+
+  async function attempt(execution: Execution, giveBack: GiveBack): Promise<ExecutionEnd> {
     const { data } = execution;
     const newer = newerThan(chart, data);
     if (newer !== undefined) return leaveToNewer(execution, newer);
     if (data.positions.length === 0) return { kind: 'done', summary: null };
 
+    // The first have a gate of their own, and the others may wait for a schema of a user's before they go on.
+    if (data.suspect === true || data.waiting !== undefined) giveBack();
     const release = await oneSuspectAtATime(execution);
     try {
       const startedMs = clock.now();
@@ -57,18 +76,21 @@ export function createAttempt(options: AttemptOptions): ExecutionHandler {
       const { runs, resting } = await runsOfChunk(data, chart, reading, startedMs);
       if (verdict === 'split') return await splitUp(options, execution, runs);
       if (verdict === 'condemn') condemn(execution, runs);
-      else await walk(execution, runs);
+      else await walk(execution, runs, giveBack);
       return await close(options, execution, runs, resting, startedMs);
     } finally {
       release();
     }
-  };
+  }
 
-  async function walk(execution: Execution, runs: Run[]): Promise<void> {
+  async function walk(execution: Execution, runs: Run[], onWaiting: () => void): Promise<void> {
     const token = `${execution.job}/${execution.execution}`;
     for (const run of runs) run.token = token;
     try {
-      await options.executor.execute(runs, execution.signal, (state) => execution.progress(state));
+      await options.executor.execute(runs, execution.signal, {
+        onState: (state) => execution.progress(state),
+        onWaiting,
+      });
     } catch (thrown) {
       if (!execution.signal.aborted) throw thrown;
       log.warn({ job: execution.job, reason: String(execution.signal.reason) }, 'execution aborted');

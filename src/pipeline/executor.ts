@@ -27,38 +27,45 @@ export interface ExecutorOptions {
 
 /** Moves the runs of one execution through the chart until each is final or waits for a later execution. */
 export interface Executor {
-  /**
-   * @param onState called with the name of a state whenever a group in it begins its effect
-   * @throws nothing for the fault of a run; rejects with E_ABORTED when the signal fires
-   */
-  execute(runs: Run[], signal: AbortSignal, onState?: (state: string) => void): Promise<void>;
+  /** @throws nothing for the fault of a run; rejects with E_ABORTED when the signal fires */
+  execute(runs: Run[], signal: AbortSignal, hooks?: Partial<ExecutorHooks>): Promise<void>;
+}
+
+export interface ExecutorHooks {
+  /** A group in a state of this name begins its effect. */
+  readonly onState: (state: string) => void;
+  /** A group waits for something that is no tier of ours: a source, or a schema of a user's. */
+  readonly onWaiting: () => void;
 }
 
 export function createExecutor(options: ExecutorOptions): Executor {
   return {
-    execute: (runs, signal, onState) => new Pass(options, runs, signal, onState ?? (() => undefined)).run(),
+    execute: (runs, signal, hooks) => new Pass(options, runs, signal, { ...DEAF, ...hooks }).run(),
   };
 }
 
 const NONE: readonly Run[] = [];
+const DEAF: ExecutorHooks = { onState: () => undefined, onWaiting: () => undefined };
+/** Effects that are done within milliseconds, or not at all. */
+const TIER_EFFECTS: ReadonlySet<string> = new Set(['storeLocal', 'storeRedis', 'evict']);
 
 /** One execution's walk. Groups of different effects and services are in flight side by side, so that none waits for a slow source but its own runs. */
 class Pass {
   readonly #options: ExecutorOptions;
   readonly #runs: Run[];
   readonly #signal: AbortSignal;
-  readonly #onState: (state: string) => void;
+  readonly #hooks: ExecutorHooks;
   readonly #supersession: Supersession;
   readonly #calls: EffectCalls;
   readonly #inFlight = new Set<Promise<void>>();
   /** Runs that may take their next step now. */
   #ready: Run[];
 
-  constructor(options: ExecutorOptions, runs: Run[], signal: AbortSignal, onState: (state: string) => void) {
+  constructor(options: ExecutorOptions, runs: Run[], signal: AbortSignal, hooks: ExecutorHooks) {
     this.#options = options;
     this.#runs = runs;
     this.#signal = signal;
-    this.#onState = onState;
+    this.#hooks = hooks;
     this.#ready = [];
     this.#supersession = createSupersession();
     this.#calls = createEffectCalls({ signal, timeoutMs: options.effectTimeoutMs, log: options.log });
@@ -99,7 +106,7 @@ class Pass {
     const first = group[0];
     if (first === undefined) return;
     const { effect: name = '', name: state } = chart.state(first.state);
-    this.#onState(state);
+    this.#hooks.onState(state);
     const step = { state, effect: name, atMs: clock.now(), durationMs: 0, size: group.length };
     const effect = effects[name];
     if (effect === undefined) {
@@ -115,6 +122,7 @@ class Pass {
       this.#settle(group, step, called);
       return;
     }
+    if (!TIER_EFFECTS.has(name)) this.#hooks.onWaiting();
     const done = called.then((outcomes) => {
       this.#inFlight.delete(done);
       this.#settle(group, step, outcomes);
