@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { Log } from '../core/ports.ts';
 import type { TrailStep } from '../core/trail.ts';
 import type { ClosedExecution } from '../pipeline/attempt.ts';
+import type { JobLog } from './job-log.ts';
 
 /** What happened to one message in one execution. */
 export interface MessageEvent {
@@ -55,30 +56,22 @@ export function createEvents(): AppEvents {
   return new EventEmitter<CachewrightEvents>();
 }
 
+interface Logs {
+  readonly log: Log;
+  readonly jobs: JobLog;
+  readonly messages: 'all' | 'failures' | 'none';
+}
+
 /** Tells listeners and the log what a closed execution did. */
-export function announce(
-  events: AppEvents,
-  log: Log,
-  messages: 'all' | 'failures' | 'none',
-  closed: ClosedExecution,
-): void {
+export function announce(events: AppEvents, { log, jobs, messages }: Logs, closed: ClosedExecution): void {
   const { execution, runs, startedMs, endedMs } = closed;
+  const { job, name } = execution;
   const states: Record<string, number> = {};
   for (const { state } of runs) states[state] = (states[state] ?? 0) + 1;
   const durationMs = Math.round((endedMs - startedMs) * 100) / 100;
-  events.emit('chunk', {
-    job: execution.job,
-    name: execution.name,
-    execution: execution.execution,
-    messages: runs.length,
-    states,
-    durationMs,
-  });
-  if (messages !== 'none')
-    log.info(
-      { execution: execution.execution, messages: runs.length, ...states, ms: durationMs },
-      execution.name,
-    );
+  const line = { name, execution: execution.execution, messages: runs.length, states, durationMs };
+  events.emit('chunk', { job, ...line });
+  if (messages !== 'none') jobs.tell(line);
   const isHeard = events.listenerCount('message') > 0;
   const freeWaits = new Map<string, number>();
   for (const run of runs) {
@@ -97,7 +90,7 @@ export function announce(
   }
   // An outage makes many wait at once, and each look again: one line per reason says it.
   if (messages === 'none') return;
-  for (const [reason, waiting] of freeWaits) log.warn({ chunk: execution.name, messages: waiting }, reason);
+  for (const [reason, waiting] of freeWaits) log.warn({ chunk: name, messages: waiting }, reason);
 }
 
 function messageEventOf(run: ClosedExecution['runs'][number]): MessageEvent {

@@ -9,6 +9,7 @@ import type { DeadLetterDelivery } from '../dead-letters/deliver.ts';
 import { createPipeline } from '../pipeline/pipeline.ts';
 import { deadLetterDelivery } from './dead-letter-delivery.ts';
 import { announce } from './events.ts';
+import { createJobLog, type JobLog } from './job-log.ts';
 import { type Parts, wrap } from './parts.ts';
 import { QUEUE, type QueueShard } from './queue-shards.ts';
 
@@ -37,7 +38,8 @@ export interface ShardWork {
 export function createShardWork(parts: Parts): ShardWork {
   const { config, connections, shards, audit, log } = parts;
   const served = new Map<number, Served>();
-  const attempt = createShardAttempt(parts, () => served.values());
+  const jobLog = createJobLog(parts);
+  const attempt = createShardAttempt(parts, jobLog, () => served.values());
   let isClosing = false;
   let serving: Promise<void> = Promise.resolve();
 
@@ -72,6 +74,7 @@ export function createShardWork(parts: Parts): ShardWork {
     async closeWorkers(graceMs) {
       isClosing = true;
       await Promise.all([...served.values()].map(({ worker }) => worker.close(graceMs)));
+      jobLog.close();
     },
     closeMovers: async () => void (await Promise.all([...served.values()].map(({ mover }) => mover.close()))),
     async closeDeliveries() {
@@ -82,13 +85,13 @@ export function createShardWork(parts: Parts): ShardWork {
 }
 
 /** One for all shards: what a process has in hand, and whom it suspects, is one. */
-function createShardAttempt(parts: Parts, served: () => Iterable<Served>): ExecutionHandler {
+function createShardAttempt(parts: Parts, jobs: JobLog, served: () => Iterable<Served>): ExecutionHandler {
   const { config, log, events, wraps } = parts;
   const attempt = createPipeline({
     ...parts,
     effectTimeoutMs: config.worker.effectTimeoutMs,
     onClosed: (closed) => {
-      announce(events, log, config.log.messages, closed);
+      announce(events, { log, jobs, messages: config.log.messages }, closed);
       const hasDead = closed.runs.some((run) => run.state === 'rejected' || run.state === 'gaveUp');
       if (hasDead || closed.execution.data.redrive > 0) for (const { mover } of served()) mover.wake();
     },

@@ -197,7 +197,7 @@ const log = section(
     level: oneOf(['debug', 'info', 'warn', 'error', 'silent'], 'The least that is said.').default('info'),
     messages: oneOf(
       ['all', 'failures', 'none'],
-      'Lines per message: one per step as the original prints, for failures only (and one line per job), or none. `all` is for looking on: it costs most of the throughput.',
+      'Lines per message: one per step as the original prints, for failures only (and one line per job; of more than five in a second one line for the rest), or none. `all` is for looking on: it costs most of the throughput.',
     ).default('failures'),
     format: oneOf(['json', 'pretty'], 'For machines, or for people at a terminal.').default('json'),
   },
