@@ -616,6 +616,12 @@ export interface CoherenceStats {
   readonly dropped: number;
 }
 
+/** An entry for the local tier, and its key's generation from before it was read. */
+export interface Fill {
+  readonly entry: LocalEntry;
+  readonly generation: number;
+}
+
 /**
  * What the read path asks about the local tier it reads and fills.
  *
@@ -629,6 +635,8 @@ export interface Coherence {
   isCurrent(key: string, generation: number): boolean;
   /** Puts the entry into the local tier unless the key has changed since; resolves to whether it is there. */
   fill(entry: LocalEntry, generation: number): Promise<boolean>;
+  /** The same for what was read together, in their order: none of them counts as a change of another. */
+  fillMany(fills: readonly Fill[]): Promise<readonly boolean[]>;
   stats(): CoherenceStats;
 }
 

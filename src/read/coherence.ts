@@ -74,6 +74,7 @@ class LogFollower implements Follower {
   readonly generationOf: Coherence['generationOf'];
   readonly isCurrent: Coherence['isCurrent'];
   readonly fill: Coherence['fill'];
+  readonly fillMany: Coherence['fillMany'];
   readonly #options: FollowerOptions;
   readonly #refresher;
   readonly #own;
@@ -93,7 +94,10 @@ class LogFollower implements Follower {
   constructor(options: FollowerOptions) {
     this.#options = options;
     const fills = createFills(options.localTier, options.generations);
-    ({ generationOf: this.generationOf, isCurrent: this.isCurrent, fill: this.fill } = fills);
+    this.generationOf = fills.generationOf;
+    this.isCurrent = fills.isCurrent;
+    this.fill = fills.fill;
+    this.fillMany = fills.fillMany;
     this.#own = createOwnEntries(options.ownWrites, options.clock);
     this.#refresher = createRefresher({
       ...options,

@@ -1,5 +1,5 @@
 import { asError } from '../core/errors.ts';
-import type { Clock, Coherence, LocalTier, RedisTier } from '../core/ports.ts';
+import type { Clock, Coherence, Fill, LocalTier, RedisTier } from '../core/ports.ts';
 import type { Negatives } from './negatives.ts';
 import { ABSENT, failedRead, type ReadOutcome, type ReadService, redisRecord } from './read-record.ts';
 import type { Reading, SourceFill, Wanted } from './source-fill.ts';
@@ -72,20 +72,20 @@ async function load(
     const error = asError(thrown);
     return readings.map(() => failedRead(error));
   });
-  const kept: Promise<boolean>[] = [];
+  const fills: Fill[] = [];
   readings.forEach(({ key, generation }, index) => {
     const outcome = outcomes[index];
     if (outcome?.kind === 'found') {
       const { entry, tier } = outcome.record;
       // What came from the source is there already.
-      if (entry !== undefined && tier !== 'source') kept.push(coherence.fill(entry, generation));
+      if (entry !== undefined && tier !== 'source') fills.push({ entry, generation });
     } else if (outcome?.kind === 'absent' && coherence.isCurrent(key, generation)) {
       // An entry kept for stale answers must not outlive the news that its record is gone.
       if (localTier.peek(key) !== undefined) localTier.evict(key, null);
       negatives.add(key, service.read.negativeTtlMs, coherence.generationOf(key));
     }
   });
-  await Promise.all(kept);
+  await coherence.fillMany(fills);
   return outcomes;
 }
 

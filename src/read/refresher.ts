@@ -1,5 +1,5 @@
 import { reasonOf } from '../core/errors.ts';
-import type { Clock, Coherence, LocalTier, Log, RedisTier } from '../core/ports.ts';
+import type { Clock, Coherence, Fill, LocalTier, Log, RedisTier } from '../core/ports.ts';
 import { type EntryLife, localEntryFrom } from './local-entry.ts';
 
 /** Keys read from Redis at once, and keys that may wait for it: what is more is dropped, which is as right and costs less. */
@@ -19,7 +19,7 @@ export interface Refresher {
 export function createRefresher(options: {
   readonly localTier: LocalTier;
   readonly redisTier: RedisTier;
-  readonly fills: Pick<Coherence, 'generationOf' | 'fill'>;
+  readonly fills: Pick<Coherence, 'generationOf' | 'fillMany'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly onRefreshed: () => void;
@@ -45,16 +45,15 @@ export function createRefresher(options: {
     });
     asked = [];
     const nowMs = clock.now();
-    await Promise.all(
-      batch.map(async ([key, life], index) => {
-        const generation = generations[index] ?? -1;
-        const stored = found[index];
-        const entry = stored == null ? undefined : localEntryFrom(key, stored, { ...life, nowMs });
-        // Nothing to replace it with: what is held goes, whatever came meanwhile. At worst that costs a miss.
-        if (entry === undefined) drop(key);
-        else if (await fills.fill(entry, generation)) options.onRefreshed();
-      }),
-    );
+    const refreshed = batch.flatMap(([key, life], index): Fill[] => {
+      const stored = found[index];
+      const entry = stored == null ? undefined : localEntryFrom(key, stored, { ...life, nowMs });
+      if (entry !== undefined) return [{ entry, generation: generations[index] ?? -1 }];
+      // Nothing to replace it with: what is held goes, whatever came meanwhile. At worst that costs a miss.
+      drop(key);
+      return [];
+    });
+    for (const isKept of await fills.fillMany(refreshed)) if (isKept) options.onRefreshed();
   }
 
   async function run(): Promise<void> {

@@ -5,6 +5,7 @@ import type { Coherence, LocalTier } from '../../src/core/ports.ts';
 import { createCoherentLocalTier } from '../../src/read/coherent-local-tier.ts';
 import { createLoneCoherence } from '../../src/read/fills.ts';
 import { createGenerations } from '../../src/read/generations.ts';
+import { slotOf } from '../../src/core/fnv.ts';
 
 describe('a fill of the local tier', () => {
   let tier: LocalTier;
@@ -34,6 +35,15 @@ describe('a fill of the local tier', () => {
     expect(coherence.isCurrent('a', generation)).toBe(false);
     expect(await coherence.fill(entryOf('a', '1'), generation)).toBe(false);
     expect(await tier.get('a')).toBeUndefined();
+  });
+
+  it('of many at once is kept for each, though two of them share a counter', async () => {
+    const keys = Array.from({ length: 1_000 }, (_, index) => `product_info_${index}`);
+    const fills = keys.map((key) => ({ entry: entryOf(key, '1'), generation: coherence.generationOf(key) }));
+    expect(new Set(fills.map(({ entry }) => slotOf(entry.key, 65_536))).size).toBeLessThan(keys.length);
+    expect(await coherence.fillMany(fills)).toEqual(keys.map(() => true));
+    expect(await tier.getMany(keys)).not.toContain(undefined);
+    expect(keys.every((key, index) => !coherence.isCurrent(key, fills[index]?.generation ?? -1))).toBe(true);
   });
 
   it('is taken out again when its key changes while it is on its way into the tier', async () => {
