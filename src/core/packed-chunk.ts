@@ -150,7 +150,8 @@ function sequence(first: string, length: number): string[] {
   return Array.from({ length }, (_, index) => String(from + index));
 }
 
-function bytesOf(raw: Buffer | null): Bytes | null {
+/** Bytes as a job keeps them; null stays null. */
+export function bytesOf(raw: Buffer | null): Bytes | null {
   return raw === null ? null : toBytes(raw, isUtf8);
 }
 

@@ -4,6 +4,7 @@
  */
 import { asError, fail } from '../core/errors.ts';
 import type { ChangeSource, Clock, Log, Mark, MarkName, MarkStore, SourcePartition } from '../core/ports.ts';
+import { createTurns } from '../core/turns.ts';
 import { type Decision, decide, LOUD } from './mark.ts';
 
 /** Looks again this often before it believes that the log ends before the mark: a new leader answers low for a moment. */
@@ -33,13 +34,14 @@ export class TakenPartition {
   isPlaced = false;
   /** How often mark and commit were compared. */
   compared = 0;
+  /** Waits until nobody else works on this partition; the caller has it until it calls what is returned. */
+  readonly enter = createTurns(1);
   #name: MarkName;
   #mark: Mark | null = null;
   #generation = UNTAKEN;
   /** Committed, and not yet noted in the mark; '' when all is noted. */
   #unnoted = '';
   #isNoteDue = false;
-  #turn: Promise<unknown> = Promise.resolve();
   readonly #options: TakenOptions;
 
   constructor(topic: string, partition: number, options: TakenOptions) {
@@ -61,15 +63,6 @@ export class TakenPartition {
   /** Asks for a comparison before the next enqueue. */
   release(): void {
     this.#generation = UNTAKEN;
-  }
-
-  /** Waits until nobody else works on this partition; the caller has it until it calls what is returned. */
-  async enter(): Promise<() => void> {
-    const before = this.#turn;
-    const mine = Promise.withResolvers<void>();
-    this.#turn = mine.promise;
-    await before;
-    return mine.resolve;
   }
 
   /** Whether its mark stands where its jobs go, see {@link MarkStore.settle}; moves it there if it may. */

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
-import { type Bytes, type Header, toBytes } from '../core/change.ts';
+import { type Header, toBytes } from '../core/change.ts';
 import { chunkOfColumns } from '../core/chunk.ts';
-import { packRawChunk } from '../core/packed-chunk.ts';
+import { bytesOf, packRawChunk } from '../core/packed-chunk.ts';
 import type { QueuedChunk, SourceRecord } from '../core/ports.ts';
 import { chunkId, chunkName, type ChunkPlace } from './chunk-id.ts';
 
@@ -39,8 +39,4 @@ export function sizeOfRecord({ key, value, headers }: SourceRecord): number {
   let bytes = (key?.length ?? 0) + (value?.length ?? 0);
   for (const [name, raw] of headers) bytes += name.length + raw.length;
   return bytes;
-}
-
-function bytesOf(raw: Buffer | null): Bytes | null {
-  return raw === null ? null : toBytes(raw, isUtf8);
 }

@@ -5,6 +5,7 @@ import { fail } from '../core/errors.ts';
 import type { Clock, Closing, Execution, ExecutionEnd, ExecutionHandler, Log } from '../core/ports.ts';
 import type { Run } from '../core/run.ts';
 import type { AuditEntry } from '../core/trail.ts';
+import { createTurns, type GiveBack } from '../core/turns.ts';
 import { auditEntryOf, lostEntryOf } from './audit-entry.ts';
 import { createSuspectGate, halvesOf, judge } from './crash-loop.ts';
 import { deadLetterOf, settledBy } from './dead-letter.ts';
@@ -12,7 +13,6 @@ import type { Executor } from './executor.ts';
 import { createLeaveToNewer, newerThan } from './leave-to-newer.ts';
 import type { Parse } from './parse.ts';
 import { type Resting, restOf, runsOfChunk } from './runs-of-chunk.ts';
-import { createTurns, type GiveBack } from './turns.ts';
 
 export interface AttemptOptions {
   readonly chart: Chart;

@@ -1,5 +1,6 @@
 import { sliceOfChunk } from '../core/chunk.ts';
 import type { Execution, QueuedChunk } from '../core/ports.ts';
+import { createTurns } from '../core/turns.ts';
 
 /**
  * What to do with a job whose executions die with their process: a message that kills (an endless loop, a full heap, a
@@ -44,19 +45,16 @@ export function halvesOf(execution: Execution): QueuedChunk[] {
 
 /** Lets one suspect of this process run at a time; all others pass at once. */
 export function createSuspectGate(): (execution: Execution) => Promise<() => void> {
-  let last: Promise<void> = Promise.resolve();
+  const takeTurn = createTurns(1);
   return async (execution) => {
     if (execution.data.suspect !== true) return () => undefined;
-    const before = last;
-    const turn = Promise.withResolvers<void>();
-    last = turn.promise;
-    await before;
+    const giveBack = await takeTurn();
     try {
       await execution.begin();
     } catch (thrown) {
-      turn.resolve();
+      giveBack();
       throw thrown;
     }
-    return turn.resolve;
+    return giveBack;
   };
 }

@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { chunkOf } from '../../src/core/chunk.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import type { Execution } from '../../src/core/ports.ts';
+import { createTurns } from '../../src/core/turns.ts';
 import { createAttempt } from '../../src/pipeline/attempt.ts';
 import type { Effect, Effects } from '../../src/pipeline/effect.ts';
 import { createExecutor } from '../../src/pipeline/executor.ts';
-import { createTurns } from '../../src/pipeline/turns.ts';
 import { productionChart, silentLog } from '../../src/testing/paths.ts';
 import { aService } from '../support/service.ts';
 
